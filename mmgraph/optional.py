@@ -1,0 +1,39 @@
+"""Packages that only some of mmgraph needs, imported where they are used."""
+
+import importlib
+from types import ModuleType
+
+from mmgraph.errors import MissingPackageError
+
+
+def require(name: str, *, extra: str) -> ModuleType:
+    """Imports an optional package.
+
+    Args:
+        name: The module, e.g. ``"faiss"``.
+        extra: The extra of mmgraph that installs it, e.g. ``"index"``.
+
+    Returns:
+        The imported module.
+
+    Raises:
+        MissingPackageError: The package is not installed.
+
+    Example:
+        >>> require("json", extra="none").dumps([1])
+        '[1]'
+        >>> require("no_such_package", extra="index")
+        Traceback (most recent call last):
+        ...
+        mmgraph.errors.MissingPackageError: This needs the package 'no_such_package', which is not
+        installed; install it with: pip install 'mmgraph[index]'
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.split(".")[0]:
+            raise
+        raise MissingPackageError(
+            f"This needs the package {name!r}, which is not installed; "
+            f"install it with: pip install 'mmgraph[{extra}]'"
+        ) from None
