@@ -1,1 +1,1 @@
-"""x."""
+"""A graph-centric multimodal toolkit."""

@@ -1,0 +1,155 @@
+"""Who is joined to whom: the nearest rows under a rule, group by group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmgraph.errors import ConfigError
+from mmgraph.functional.similarity import (
+    BLOCK_ELEMENTS,
+    Metric,
+    agreement,
+    directions,
+    distance,
+    nearest,
+    pair_distance,
+    rbf,
+)
+
+
+class Group(NamedTuple):
+    """Subjects that get neighbours, and those whom they may have as neighbours."""
+
+    targets: np.ndarray
+    sources: np.ndarray
+    mutual: bool  # whether each edge also leads back
+
+
+class Rule(NamedTuple):
+    """What makes two rows neighbours, and how much an edge weighs."""
+
+    metric: Metric | None  # None: phenotypes alone
+    width: float | None  # of the kernel; None: distances only rank
+    thresholds: Sequence[float | None]
+    k: int | None
+    what: str  # for messages
+
+
+MOST_PAIRS = 50_000_000
+
+
+def join(
+    x: Tensor | None, owner: Tensor, groups: Sequence[Group], rule: Rule, phenotypes: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The edges of some groups.
+
+    Args:
+        x: ``[rows, channels]``, or ``None`` where phenotypes alone decide.
+        owner: ``[rows]``, the subject of each row.
+        groups: Who is joined to whom.
+        rule: What makes two rows neighbours.
+        phenotypes: ``[subjects]`` each.
+
+    Returns:
+        The edges ``[2, edges]`` between rows, each pair once, sorted by target, and their weights ``[edges]``.
+    """
+    found = [_join_group(x, owner, group, rule, [values[owner] for values in phenotypes]) for group in groups]
+    index = torch.cat([pairs for pairs, _ in found], dim=1)
+    weight = torch.cat([weights for _, weights in found])
+    keys, first = _unique(index[1] * len(owner) + index[0])
+    return torch.stack([keys % len(owner), keys // len(owner)]), weight[first]
+
+
+def mean_distance(x: Tensor, *, metric: Metric) -> float:
+    """Mean distance over all pairs of rows, block by block: the width of the kernel (Parisot et al. 2018).
+
+    Raises:
+        ConfigError: All rows are equal (or there is one), so that there is no width.
+    """
+    total, rows = 0.0, len(x)
+    step = max(1, BLOCK_ELEMENTS // max(rows, 1))
+    for start in range(0, rows, step):
+        total += float(distance(x[start : start + step], x, metric=metric).double().sum())
+    mean = total / max(rows * (rows - 1), 1)
+    if not mean > 0:
+        raise ConfigError(f"A kernel needs subjects that differ, got {rows} with mean distance {mean}; set kernel=False")
+    return mean
+
+
+def _join_group(
+    x: Tensor | None, owner: Tensor, group: Group, rule: Rule, phenotypes: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    targets = torch.from_numpy(np.flatnonzero(np.isin(owner.numpy(), group.targets)))
+    sources = torch.from_numpy(np.flatnonzero(np.isin(owner.numpy(), group.sources)))
+    own = torch.full((len(owner),), -1)
+    own[sources] = torch.arange(len(sources))
+    rivals = len(sources) - int((own[targets] >= 0).any())
+    if rule.k is not None and len(targets) and rule.k > rivals:
+        raise ConfigError(
+            f"k must be at most the {rivals} other subjects who have {rule.what} and may be seen, got {rule.k}"
+        )
+    if rule.k is None and len(targets) * len(sources) > MOST_PAIRS:
+        raise ConfigError(
+            f"k=None would hold {len(targets) * len(sources):,} pairs, more than {MOST_PAIRS:,}; give k"
+        )
+    score = _scorer(x, targets, sources, rule, phenotypes)
+    k = len(sources) if rule.k is None else rule.k
+    found = nearest(len(targets), len(sources), score, k=k, exclude=own[targets])
+    hit = found.index >= 0
+    index = torch.stack([sources[found.index[hit]], targets[:, None].expand_as(hit)[hit]])
+    if group.mutual:
+        index = torch.cat([index, index.flip(0)], dim=1)
+    return index, _weight(x, index, rule, phenotypes)
+
+
+def _scorer(x, targets, sources, rule, phenotypes):  # type: ignore[no-untyped-def]
+    """The score of blocks of targets against all sources; -inf where an edge would weigh nothing."""
+    shared = [values[sources] for values in phenotypes]
+    if x is not None and rule.metric != "euclidean":  # normalise once, not once a block
+        unit = directions(x, metric=rule.metric)
+
+    def score(rows: slice) -> Tensor:
+        block = targets[rows]
+        common = agreement([v[block] for v in phenotypes], shared, thresholds=rule.thresholds) if shared else None
+        if x is None:
+            assert common is not None
+            return common.masked_fill(common == 0, -torch.inf)
+        if rule.metric == "euclidean":
+            apart = distance(x[block], x[sources])
+        else:
+            apart = (1 - unit[block] @ unit[sources].T).clamp(0, 2)
+        if common is None:
+            return -apart
+        assert rule.width is not None
+        return (rbf(apart, rule.width) * common).masked_fill(common == 0, -torch.inf)
+
+    return score
+
+
+def _weight(x: Tensor | None, index: Tensor, rule: Rule, phenotypes: Sequence[Tensor]) -> Tensor:
+    """Weights of given edges, exact to the last digit whatever the blocks were."""
+    weight = torch.ones(index.shape[1])
+    if x is not None and rule.width is not None:
+        assert rule.metric is not None
+        weight = rbf(pair_distance(x[index[0]], x[index[1]], metric=rule.metric), rule.width)
+    if phenotypes:
+        common = torch.zeros(index.shape[1])
+        for values, threshold in zip(phenotypes, rule.thresholds, strict=True):
+            a, b = values[index[0]], values[index[1]]
+            common += (a == b) if threshold is None else ((a - b).abs() < threshold)
+        weight = weight * common
+    return weight
+
+
+def _unique(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Sorted unique keys, and where each first stands."""
+    order = keys.argsort(stable=True)
+    ordered = keys[order]
+    first = torch.ones(len(keys), dtype=torch.bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first], order[first]

@@ -1,0 +1,286 @@
+"""Population graphs: subjects joined to those who resemble them.
+
+Source: Parisot et al. 2018, Disease prediction using graph convolutional networks: application to autism
+spectrum disorder and Alzheimer's disease, Medical Image Analysis 48; arXiv:1806.01738.
+
+A subject is an anchor; its measurements of each modality hang on it as a node, by an ``of`` edge. Subjects are
+joined by ``near_<modality>`` edges to the ``k`` nearest in that modality, or by ``agrees`` edges to those with
+the same phenotypes. Edges point from the neighbour to the subject whose state it informs.
+
+What a computation may see of a subject outside training is the *regime*:
+
+| regime | scalers, widths and edges are fitted on | a test subject's neighbours |
+|---|---|---|
+| ``transductive`` | the features of all (labels of training only) | all |
+| ``cohort_hidden`` | training | training, and those who arrive with it |
+| ``single_query`` | training | training alone |
+
+In the last two, edges lead only *into* a subject that arrives later, so nothing known before changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmgraph.builders.near import Group, Rule, join, mean_distance
+from mmgraph.builders.scaling import Scaling
+from mmgraph.data.records import Records
+from mmgraph.data.split import Split
+from mmgraph.errors import ConfigError, DataError
+from mmgraph.functional.similarity import Metric
+from mmgraph.schema import EdgeSpec, NodeSpec, Schema, TargetSpec
+from mmgraph.schema.schema import Regime
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+
+@dataclass(frozen=True, kw_only=True)
+class PopulationConfig:
+    r"""How subjects are joined.
+
+    Args:
+        k: How many neighbours; ``None`` for all pairs of positive weight.
+        metric: Distance :math:`\rho` between subjects in one modality.
+        edges: ``similarity``: the ``k`` nearest; ``agreement``: those with most phenotypes in common;
+            ``product``: the ``k`` largest weights
+            :math:`W_{ij} = \exp(-\rho_{ij}^2 / 2\sigma^2) \sum_h \gamma(M_h(i), M_h(j))` (Parisot et al., eq. 2).
+        kernel: Weight the edges of ``similarity`` by :math:`\exp(-\rho^2 / 2\sigma^2)`, with :math:`\sigma` the
+            mean distance in the fitted cohort; otherwise they weigh 1.
+        phenotypes: Phenotype → threshold :math:`\theta` within which two numbers agree, or ``None`` for a category.
+        level: ``anchor`` joins subjects; ``modality`` joins the modality nodes themselves, by ``near`` edges.
+        select: How many columns a modality keeps, by analysis of variance on training labels; ``None`` for all.
+        drop_constant: Leave constant columns out instead of refusing them.
+        regime: What may be seen of the subjects outside training.
+        anchor: Name of the subjects' node type.
+
+    Raises:
+        ConfigError: An option, or a combination of options, that can't work.
+
+    Example:
+        >>> PopulationConfig(k=0)
+        Traceback (most recent call last):
+        ...
+        mmgraph.errors.ConfigError: k must be at least 1, or None for all pairs, got 0
+    """
+
+    k: int | None = 10
+    metric: Metric = "euclidean"
+    edges: Literal["similarity", "agreement", "product"] = "similarity"
+    kernel: bool = False
+    phenotypes: Mapping[str, float | None] = field(default_factory=dict)
+    level: Literal["anchor", "modality"] = "anchor"
+    select: int | None = None
+    drop_constant: bool = False
+    regime: Regime = "cohort_hidden"
+    anchor: str = "subject"
+
+    def __post_init__(self) -> None:
+        choices = {
+            "metric": ("euclidean", "cosine", "correlation"),
+            "edges": ("similarity", "agreement", "product"),
+            "level": ("anchor", "modality"),
+            "regime": ("transductive", "cohort_hidden", "single_query"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        if self.k is not None and self.k < 1:
+            raise ConfigError(f"k must be at least 1, or None for all pairs, got {self.k}")
+        if self.k is None and not self.weighted:
+            raise ConfigError("k=None joins all pairs by their weights; set kernel=True or use phenotypes, or give k")
+        if self.edges != "similarity" and not self.phenotypes:
+            raise ConfigError(f"edges={self.edges!r} needs phenotypes, e.g. phenotypes={{'age': 2.0, 'site': None}}")
+        if self.edges == "similarity" and self.phenotypes:
+            raise ConfigError("phenotypes need edges='agreement' or 'product', got 'similarity'")
+        if self.edges == "agreement" and self.level == "modality":
+            raise ConfigError("edges='agreement' joins subjects; level must be 'anchor', got 'modality'")
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the edges carry weights."""
+        return self.kernel or self.edges != "similarity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Population:
+    """A population graph, and all that is needed to attach further subjects to it.
+
+    Made by :meth:`fit`. ``graph`` holds, on the anchors, ``train_mask``, ``val_mask``, ``test_mask`` and ``y``;
+    which part of it a step of training or testing may see is cut out by the task's view.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> records = Records(
+        ...     ids=[f"s{i}" for i in range(40)],
+        ...     modalities={"blood": rng.normal(size=(40, 5)), "scan": rng.normal(size=(40, 3))},
+        ...     labels=[0, 1] * 20,
+        ...     classes=["healthy", "ill"],
+        ... )
+        >>> from mmgraph.data import stratified_split
+        >>> population = Population.fit(records, stratified_split(records.labels), PopulationConfig(k=3))
+        >>> population.schema.relations("subject")
+        (('subject', 'near_blood', 'subject'), ('subject', 'near_scan', 'subject'))
+        >>> more = population.attach(Records(ids=["new"], modalities={"blood": [[0.0] * 5], "scan": [[0.0] * 3]}))
+        >>> more.graph["subject", "near_scan", "subject"].edge_index[1].eq(40).sum()
+        tensor(3)
+    """
+
+    graph: HeteroData
+    schema: Schema
+    ids: tuple[str, ...]
+    config: PopulationConfig
+    scaling: Mapping[str, Scaling]
+    widths: Mapping[str, float]
+    phenotypes: Mapping[str, np.ndarray]
+    reference: Tensor  # [subjects], whom those to come may be joined to
+
+    @classmethod
+    def fit(cls, records: Records, split: Split | None = None, config: PopulationConfig | None = None) -> Population:
+        """Builds the graph of a population.
+
+        Args:
+            records: The subjects.
+            split: Which are for training, validation and test; ``None`` if all may be seen (for search).
+            config: How subjects are joined.
+
+        Raises:
+            DataError: One subject, constant columns, a modality that nobody has, phenotypes that are not there.
+            ConfigError: ``k`` is not below the number of subjects that have a modality.
+        """
+        config = config or PopulationConfig()
+        _check_fit(records, split, config)
+        rows = np.arange(len(records))
+        groups = _groups(len(records), split, config.regime)
+        reference = groups[0].targets
+        train = reference if split is None else split.train
+        scaling, x = {}, {}
+        for name, values in records.modalities.items():
+            present = records.present(name)
+            labelled = train[present[train]]
+            if records.labels is not None:
+                labelled = labelled[records.labels[labelled] >= 0]
+            scaling[name] = Scaling.fit(
+                name,
+                values[reference[present[reference]]],
+                labelled=values[labelled],
+                labels=None if records.labels is None else records.labels[labelled],
+                select=config.select,
+                drop_constant=config.drop_constant,
+                names=records.names.get(name, ()),
+            )
+            x[name] = scaling[name](values[present])
+        graph = _nodes(records, split, x, config.anchor)
+        widths = {}
+        if config.weighted and config.edges != "agreement":
+            for name in x:
+                known = x[name][np.isin(rows[records.present(name)], reference)]
+                widths[name] = mean_distance(torch.from_numpy(known), metric=config.metric)
+        seen = torch.zeros(len(records), dtype=torch.bool)
+        seen[torch.from_numpy(reference)] = True
+        population = cls(
+            graph=graph,
+            schema=_schema(records, scaling, config),
+            ids=tuple(records.ids),
+            config=config,
+            scaling=scaling,
+            widths=widths,
+            phenotypes={name: records.phenotypes[name] for name in config.phenotypes},
+            reference=seen,
+        )
+        population._join(groups)
+        population.schema.check(graph)
+        return population
+
+    def attach(self, records: Records, *, together: bool = False) -> Population:
+        """Joins new subjects to the population, by edges that lead only into them.
+
+        Args:
+            records: The new subjects, with the same modalities. Their labels, if any, come along.
+            together: Whether they may also be joined to each other; otherwise each is attached alone.
+
+        Returns:
+            The larger population; this one is left as it is.
+
+        Raises:
+            DataError: Another set of modalities or widths, or an id that is already there.
+        """
+        self._check_new(records)
+        first, total = len(self.ids), len(self.ids) + len(records)
+        x = {name: self.scaling[name](records.modalities[name][records.present(name)]) for name in self.scaling}
+        graph = _append(self.graph, _nodes(records, None, x, self.config.anchor), self.schema)
+        targets, sources = np.arange(first, total), np.flatnonzero(self.reference.numpy())
+        if together:
+            sources = np.concatenate([sources, targets])
+        larger = replace(
+            self,
+            graph=graph,
+            ids=self.ids + tuple(records.ids),
+            phenotypes={
+                name: np.concatenate([values.astype(object), records.phenotypes[name].astype(object)])
+                for name, values in self.phenotypes.items()
+            },
+            reference=torch.cat([self.reference, torch.zeros(len(records), dtype=torch.bool)]),
+        )
+        larger._join([Group(targets, sources, mutual=False)])
+        self.schema.check(graph)
+        return larger
+
+    @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """Id → row of the anchor."""
+        return {one: row for row, one in enumerate(self.ids)}
+
+    def _join(self, groups: list[Group]) -> None:
+        """Adds the edges of some groups to the graph."""
+        anchor = self.config.anchor
+        phenotypes, thresholds = _codes(self.phenotypes), list(self.config.phenotypes.values())
+        for edge_type in self.schema.edges:
+            source, relation, target = edge_type
+            if relation == "of" or source != target:
+                continue
+            name = source if source != anchor else relation.removeprefix("near_")
+            rule = Rule(
+                metric=None if relation == "agrees" else self.config.metric,
+                width=self.widths.get(name),
+                thresholds=thresholds,
+                k=self.config.k,
+                what=f"modality {name!r}" if relation != "agrees" else "the population",
+            )
+            if relation == "agrees":
+                x, owner = None, torch.arange(len(self.ids))
+            else:
+                x, owner = self.graph[name].x, self.graph[name, "of", anchor].edge_index[1]
+            index, weight = join(x, owner, groups, rule, phenotypes)
+            if source == anchor and relation != "agrees":
+                index = owner[index]  # from modality rows to their anchors
+            store = self.graph[edge_type]
+            old = store.get("edge_index", torch.empty(2, 0, dtype=torch.long))
+            store.edge_index = torch.cat([old, index], dim=1)
+            if self.config.weighted:
+                store.edge_weight = torch.cat([store.get("edge_weight", torch.empty(0)), weight])
+
+    def _check_new(self, records: Records) -> None:
+        if set(records.modalities) != set(self.scaling):
+            raise DataError(
+                f"New subjects must have the modalities {sorted(self.scaling)}, got {sorted(records.modalities)}; "
+                "a modality that none of them has is a matrix of NaN"
+            )
+        for name, scaling in self.scaling.items():
+            width = self.schema.nodes[name].channels if scaling is None else len(self._source_names(name))
+            if records.modalities[name].shape[1] != width:
+                raise DataError(
+                    f"Modality {name!r} of new subjects must have {width} channels, "
+                    f"got {records.modalities[name].shape[1]}"
+                )
+        if taken := [one for one in records.ids if one in self.rows]:
+            raise DataError(f"Ids of new subjects must be new, got {taken[0]!r}, which is in the population")
+        if missing := [name for name in self.phenotypes if name not in records.phenotypes]:
+            raise DataError(f"New subjects must have the phenotypes {sorted(self.phenotypes)}, missing {missing}")

@@ -1,0 +1,173 @@
+"""Search with faiss: all items on all cores, or some of them, chosen by a graph or by cells."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmgraph.errors import ConfigError
+from mmgraph.index.base import Index
+from mmgraph.index.exact import margin, screen
+from mmgraph.index.inputs import check_choice, check_count
+from mmgraph.index.score import unit
+from mmgraph.optional import require
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+KINDS = ("flat", "hnsw", "ivf")
+POINTS = 39  # vectors a cell that faiss wants for k-means
+
+
+class Faiss(Index):
+    """Searches with faiss; scores and order are then computed as `Exact` computes them.
+
+    Sources: Johnson, Douze & Jégou, Billion-scale similarity search with GPUs, 2019, arXiv:1702.08734
+    (faiss); Malkov & Yashunin, Efficient and robust approximate nearest neighbor search using Hierarchical
+    Navigable Small World graphs, 2018, arXiv:1603.09320 (hnsw); Jégou, Douze & Schmid, Product quantization
+    for nearest neighbor search, 2011, doi:10.1109/TPAMI.2010.57 (ivf: the inverted file, without codes).
+
+    ``flat`` gives the answer of `Exact`, ties included. ``hnsw`` and ``ivf`` may miss items, never more of
+    them than to leave fewer than k hits: where faiss finds too few, all allowed items are searched. Builds
+    use one thread and fixed seeds, so equal vectors make equal indexes.
+
+    Args:
+        vectors: See `Index`, as all arguments up to ``subgraph``.
+        ids: See `Index`.
+        metadata: See `Index`.
+        metric: See `Index`. Cosine searches vectors scaled to length 1; zero vectors stay and score 0.
+        fingerprint: See `Index`.
+        subgraph: See `Index`.
+        kind: ``"flat"``, ``"hnsw"`` or ``"ivf"``.
+        links: For hnsw, neighbours an item, at least 2; more is better, larger and slower to build.
+        ef_construction: For hnsw, breadth of the walk when an item is added.
+        ef_search: For hnsw, breadth of the walk in a search; at least k is used.
+        cells: For ivf, k-means cells; None takes ``4 √items``, with at least 39 items a cell.
+        probes: For ivf, cells that a search looks into.
+        built: A faiss index made of the same vectors earlier; None builds it.
+
+    Raises:
+        MissingPackageError: faiss is not installed.
+        DataError: See `Index`.
+        ConfigError: The kind is unknown, an option is out of range, or ``built`` holds other vectors.
+
+    Example:
+        >>> index = Faiss([[1, 0], [0, 1], [1, 1]], ["cat", "dog", "both"], metric="euclidean", kind="hnsw")
+        >>> [(hit.id, hit.score) for hit in index.search([0, 3], k=2)]
+        [('dog', -2.0), ('both', -2.23606797749979)]
+    """
+
+    def __init__(
+        self,
+        vectors: Any,
+        ids: Iterable[str],
+        *,
+        metadata: Mapping[str, Sequence[Any]] | None = None,
+        metric: str = "cosine",
+        fingerprint: str = "",
+        subgraph: "Callable[[int], HeteroData] | None" = None,
+        kind: str = "flat",
+        links: int = 32,
+        ef_construction: int = 200,
+        ef_search: int = 64,
+        cells: int | None = None,
+        probes: int = 8,
+        built: Any = None,
+    ) -> None:
+        faiss = require("faiss", extra="index")
+        super().__init__(vectors, ids, metadata=metadata, metric=metric, fingerprint=fingerprint, subgraph=subgraph)
+        check_choice("kind", kind, KINDS)
+        self.kind = kind
+        self.links, self.ef_construction, self.ef_search = links, ef_construction, ef_search
+        self.cells = _default_cells(len(self)) if cells is None else cells
+        self.probes = probes
+        check_count("links", links, least=2)
+        check_count("ef_construction", ef_construction)
+        check_count("ef_search", ef_search)
+        check_count("cells", self.cells, most=len(self))
+        check_count("probes", probes)
+        self._distance = faiss.METRIC_L2 if metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
+        self._built = self._build(faiss) if built is None else built
+        self._check_built()
+
+    @property
+    def options(self) -> dict[str, int]:
+        """The options of this kind of index, as they are saved."""
+        names = {"flat": (), "hnsw": ("links", "ef_construction", "ef_search"), "ivf": ("cells", "probes")}
+        return {name: int(getattr(self, name)) for name in names[self.kind]}
+
+    def _build(self, faiss: ModuleType) -> Any:
+        channels = self.vectors.shape[1]
+        if self.kind == "hnsw":
+            built = faiss.IndexHNSWFlat(channels, self.links, self._distance)
+            built.hnsw.efConstruction = self.ef_construction
+        elif self.kind == "ivf":
+            built = faiss.IndexIVFFlat(faiss.IndexFlat(channels, self._distance), channels, self.cells, self._distance)
+            built.cp.min_points_per_centroid = 1  # cells that the user chose may hold few
+        else:
+            built = faiss.IndexFlat(channels, self._distance)
+        with _one_thread(faiss):
+            vectors = self._prepared(self.vectors)
+            built.train(vectors)
+            built.add(vectors)
+        return built
+
+    def _check_built(self) -> None:
+        must = (*self.vectors.shape, self._distance)
+        got = (self._built.ntotal, self._built.d, self._built.metric_type)
+        if must != got:
+            raise ConfigError(
+                f"Option 'built' must hold these vectors: items, channels and metric {must}, got {got}; "
+                "leave it out to build it again"
+            )
+
+    def _prepared(self, vectors: np.ndarray) -> np.ndarray:
+        return unit(vectors) if self.metric == "cosine" else vectors
+
+    def _candidates(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> list[np.ndarray]:
+        count = len(self) if allowed is None else len(allowed)
+        fetch = min(count, 2 * k + 16) if self.kind == "flat" else k  # room to see past ties
+        distances, found = self._built.search(
+            self._prepared(queries), fetch, params=self._parameters(fetch, allowed)
+        )  # both [queries, fetch]
+        enough = (found >= 0).all(axis=1)  # [queries]
+        if fetch < count and self.kind == "flat":
+            enough &= self._past_ties(queries, distances, k)
+        rest = iter(screen(queries[~enough], self.vectors, self._squares, k, self.metric, allowed))
+        return [row if good else next(rest) for row, good in zip(found, enough, strict=True)]
+
+    def _past_ties(self, queries: np.ndarray, distances: np.ndarray, k: int) -> np.ndarray:
+        """Says for which queries all items that could be among the k best were fetched, ``[queries]``."""
+        better = (-distances if self.metric == "euclidean" else distances).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            return better[:, -1] < better[:, k - 1] - 2 * margin(queries, self._squares, self.metric)
+
+    def _parameters(self, fetch: int, allowed: np.ndarray | None) -> Any:
+        faiss = require("faiss", extra="index")
+        chosen = {} if allowed is None else {"sel": faiss.IDSelectorBatch(allowed)}
+        if self.kind == "hnsw":
+            return faiss.SearchParametersHNSW(efSearch=int(max(self.ef_search, fetch)), **chosen)
+        if self.kind == "ivf":
+            return faiss.SearchParametersIVF(nprobe=int(min(self.probes, self.cells)), **chosen)
+        return faiss.SearchParameters(**chosen)
+
+    def _write(self, folder: Path) -> None:
+        require("faiss", extra="index").write_index(self._built, str(folder / "index.faiss"))
+
+
+def _default_cells(items: int) -> int:
+    return max(1, min(round(4 * math.sqrt(items)), items // POINTS))
+
+
+@contextmanager
+def _one_thread(faiss: ModuleType) -> Iterator[None]:
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)

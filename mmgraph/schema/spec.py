@@ -1,0 +1,104 @@
+"""What one node type, one edge type and one target mean."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mmgraph.errors import SchemaError
+from mmgraph.schema.modality import Modality
+
+TargetKind = Literal["binary", "multiclass", "regression"]
+
+
+class Spec(BaseModel):
+    """A frozen record that refuses unknown fields; raises :class:`SchemaError` where a field is wrong."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(str(part) for part in item['loc']) or 'its parts'}: "
+                f"{item['msg'].removeprefix('Value error, ')}"
+                for item in error.errors()
+            )
+            raise SchemaError(f"{type(self).__name__} is not valid: {problems}") from None
+
+
+class NodeSpec(Spec):
+    """What the nodes of one type carry.
+
+    Args:
+        modality: Kind of payload; ``None`` for nodes that only join others (anchors, classes).
+        channels: Width of ``x [rows, channels]``; ``None`` if the type has no ``x``.
+        names: Names of the channels, if they have any.
+        unit: Unit of the channels, e.g. ``"mm"`` or ``"z-score"``.
+        allow_nan: Whether ``x`` may hold NaN or infinite values.
+        attributes: Further tensors that a model may read, besides ``x``.
+
+    Example:
+        >>> NodeSpec(modality="tabular", channels=2, names=("age", "weight")).channels
+        2
+    """
+
+    modality: Modality | None = None
+    channels: int | None = Field(default=None, ge=0)
+    names: tuple[str, ...] = ()
+    unit: str = ""
+    allow_nan: bool = False
+    attributes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_match_channels(self) -> "NodeSpec":
+        if self.names and len(self.names) != self.channels:
+            raise ValueError(f"names must be one a channel ({self.channels}), got {len(self.names)}")
+        return self
+
+
+class EdgeSpec(Spec):
+    """What the edges of one type carry.
+
+    Args:
+        weighted: Whether each edge has a weight, ``edge_weight [edges]``.
+        channels: Width of ``edge_attr [edges, channels]``; ``None`` if there is none.
+        multiple: Whether two edges may join the same pair of nodes.
+        unit: Unit of the weight or of the attributes.
+    """
+
+    weighted: bool = False
+    channels: int | None = Field(default=None, ge=0)
+    multiple: bool = False
+    unit: str = ""
+
+
+class TargetSpec(Spec):
+    """What is asked of a node type.
+
+    Args:
+        node: The node type that carries the target.
+        attribute: The tensor that holds it: class numbers ``[rows]`` of type int64, where -1 means
+            "not known"; for a regression floats ``[rows]``, where NaN means "not known".
+        kind: ``binary``, ``multiclass`` or ``regression``.
+        classes: Names of the classes, in the order of their numbers.
+
+    Example:
+        >>> TargetSpec(node="patient", kind="binary", classes=("healthy", "ill")).attribute
+        'y'
+    """
+
+    node: str
+    attribute: str = "y"
+    kind: TargetKind
+    classes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _classes_match_kind(self) -> "TargetSpec":
+        if self.kind == "regression" and self.classes:
+            raise ValueError(f"a regression has no classes, got {self.classes}")
+        if self.kind == "binary" and len(self.classes) != 2:
+            raise ValueError(f"a binary target has 2 classes, got {self.classes}")
+        if self.kind == "multiclass" and len(self.classes) < 2:
+            raise ValueError(f"a multiclass target has at least 2 classes, got {self.classes}")
+        return self
