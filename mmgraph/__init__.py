@@ -1,1 +1,29 @@
-"""A graph-centric multimodal toolkit."""
+"""mmgraph: graph-centric multimodal learning.
+
+Every sample is a heterogeneous graph, every pipeline a graph task, every score stands beside its controls.
+Names are imported when they are first used: ``import mmgraph`` itself loads no torch.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "mmgraph.builders": ("Population", "PopulationConfig"),
+    "mmgraph.data": ("Records", "Split", "load_dataset", "stratified_split"),
+    "mmgraph.schema": ("EdgeSpec", "Modality", "NodeSpec", "Schema", "TargetSpec", "view"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = ["__version__", *sorted(_MODULE_OF)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(_MODULE_OF[name]), name)
+    raise AttributeError(f"module 'mmgraph' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -34,6 +34,5 @@ def require(name: str, *, extra: str) -> ModuleType:
         if error.name != name.split(".")[0]:
             raise
         raise MissingPackageError(
-            f"This needs the package {name!r}, which is not installed; "
-            f"install it with: pip install 'mmgraph[{extra}]'"
+            f"This needs the package {name!r}, which is not installed; install it with: pip install 'mmgraph[{extra}]'"
         ) from None

@@ -77,7 +77,9 @@ def mean_distance(x: Tensor, *, metric: Metric) -> float:
         total += float(distance(x[start : start + step], x, metric=metric).double().sum())
     mean = total / max(rows * (rows - 1), 1)
     if not mean > 0:
-        raise ConfigError(f"A kernel needs subjects that differ, got {rows} with mean distance {mean}; set kernel=False")
+        raise ConfigError(
+            f"A kernel needs subjects that differ, got {rows} with mean distance {mean}; set kernel=False"
+        )
     return mean
 
 
@@ -94,9 +96,7 @@ def _join_group(
             f"k must be at most the {rivals} other subjects who have {rule.what} and may be seen, got {rule.k}"
         )
     if rule.k is None and len(targets) * len(sources) > MOST_PAIRS:
-        raise ConfigError(
-            f"k=None would hold {len(targets) * len(sources):,} pairs, more than {MOST_PAIRS:,}; give k"
-        )
+        raise ConfigError(f"k=None would hold {len(targets) * len(sources):,} pairs, more than {MOST_PAIRS:,}; give k")
     score = _scorer(x, targets, sources, rule, phenotypes)
     k = len(sources) if rule.k is None else rule.k
     found = nearest(len(targets), len(sources), score, k=k, exclude=own[targets])

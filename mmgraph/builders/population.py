@@ -20,26 +20,34 @@ In the last two, edges lead only *into* a subject that arrives later, so nothing
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file, save
 from torch import Tensor
 
+from mmgraph.builders.assemble import append, codes, nodes
 from mmgraph.builders.near import Group, Rule, join, mean_distance
 from mmgraph.builders.scaling import Scaling
+from mmgraph.data.graph_file import load_graph, save_graph
 from mmgraph.data.records import Records
 from mmgraph.data.split import Split
-from mmgraph.errors import ConfigError, DataError
+from mmgraph.errors import ArtifactError, ConfigError, DataError
+from mmgraph.files import check_seal, new_folder, read_json, seal, write_bytes, write_json
 from mmgraph.functional.similarity import Metric
 from mmgraph.schema import EdgeSpec, NodeSpec, Schema, TargetSpec
 from mmgraph.schema.schema import Regime
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
+
+FORMAT = "mmgraph.population/1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +185,7 @@ class Population:
                 names=records.names.get(name, ()),
             )
             x[name] = scaling[name](values[present])
-        graph = _nodes(records, split, x, config.anchor)
+        graph = nodes(records, split, x, config.anchor)
         widths = {}
         if config.weighted and config.edges != "agreement":
             for name in x:
@@ -187,7 +195,7 @@ class Population:
         seen[torch.from_numpy(reference)] = True
         population = cls(
             graph=graph,
-            schema=_schema(records, scaling, config),
+            schema=describe(records, scaling, config),
             ids=tuple(records.ids),
             config=config,
             scaling=scaling,
@@ -215,7 +223,7 @@ class Population:
         self._check_new(records)
         first, total = len(self.ids), len(self.ids) + len(records)
         x = {name: self.scaling[name](records.modalities[name][records.present(name)]) for name in self.scaling}
-        graph = _append(self.graph, _nodes(records, None, x, self.config.anchor), self.schema)
+        graph = append(self.graph, nodes(records, None, x, self.config.anchor), self.schema)
         targets, sources = np.arange(first, total), np.flatnonzero(self.reference.numpy())
         if together:
             sources = np.concatenate([sources, targets])
@@ -241,7 +249,7 @@ class Population:
     def _join(self, groups: list[Group]) -> None:
         """Adds the edges of some groups to the graph."""
         anchor = self.config.anchor
-        phenotypes, thresholds = _codes(self.phenotypes), list(self.config.phenotypes.values())
+        phenotypes, thresholds = codes(self.phenotypes), list(self.config.phenotypes.values())
         for edge_type in self.schema.edges:
             source, relation, target = edge_type
             if relation == "of" or source != target:
@@ -274,13 +282,115 @@ class Population:
                 "a modality that none of them has is a matrix of NaN"
             )
         for name, scaling in self.scaling.items():
-            width = self.schema.nodes[name].channels if scaling is None else len(self._source_names(name))
-            if records.modalities[name].shape[1] != width:
-                raise DataError(
-                    f"Modality {name!r} of new subjects must have {width} channels, "
-                    f"got {records.modalities[name].shape[1]}"
-                )
+            if (got := records.modalities[name].shape[1]) != scaling.channels:
+                raise DataError(f"Modality {name!r} of new subjects must have {scaling.channels} channels, got {got}")
         if taken := [one for one in records.ids if one in self.rows]:
             raise DataError(f"Ids of new subjects must be new, got {taken[0]!r}, which is in the population")
         if missing := [name for name in self.phenotypes if name not in records.phenotypes]:
             raise DataError(f"New subjects must have the phenotypes {sorted(self.phenotypes)}, missing {missing}")
+
+    def save(self, folder: Path) -> None:
+        """Writes the population to a folder, whole or not at all, without pickle."""
+        with new_folder(folder) as draft:
+            save_graph(self.graph, draft / "graph.safetensors")
+            arrays = {"reference": self.reference.numpy()}
+            for name, scaling in self.scaling.items():
+                arrays |= {f"{name}|{key}": getattr(scaling, key) for key in ("columns", "mean", "scale")}
+            write_bytes(draft / "scaling.safetensors", save(arrays))
+            write_json(
+                draft / "population.json",
+                {
+                    "format": FORMAT,
+                    "config": asdict(self.config),
+                    "schema": json.loads(self.schema.to_json()),
+                    "ids": self.ids,
+                    "channels": {name: scaling.channels for name, scaling in self.scaling.items()},
+                    "widths": dict(self.widths),
+                    "phenotypes": {name: _plain(values) for name, values in self.phenotypes.items()},
+                },
+            )
+            seal(draft)
+
+    @classmethod
+    def load(cls, folder: Path) -> Population:
+        """Reads a population that :meth:`save` wrote.
+
+        Raises:
+            ArtifactError: A file is missing or damaged, or a newer version wrote it.
+        """
+        check_seal(folder)
+        meta = read_json(folder / "population.json")
+        if meta.get("format") != FORMAT:
+            raise ArtifactError(
+                f"{str(folder)!r} must have the format {FORMAT!r}, got {meta.get('format')!r}; "
+                "it was written by another version of mmgraph: fit the population again"
+            )
+        arrays = load_file(folder / "scaling.safetensors")
+        scaling = {
+            name: Scaling(
+                columns=arrays[f"{name}|columns"],
+                mean=arrays[f"{name}|mean"],
+                scale=arrays[f"{name}|scale"],
+                channels=channels,
+            )
+            for name, channels in meta["channels"].items()
+        }
+        return cls(
+            graph=load_graph(folder / "graph.safetensors"),
+            schema=Schema.from_json(json.dumps(meta["schema"])),
+            ids=tuple(meta["ids"]),
+            config=PopulationConfig(**meta["config"]),
+            scaling=scaling,
+            widths=meta["widths"],
+            phenotypes={name: np.array(values, dtype=object) for name, values in meta["phenotypes"].items()},
+            reference=torch.from_numpy(arrays["reference"]),
+        )
+
+
+def describe(records: Records, scaling: Mapping[str, Scaling], config: PopulationConfig) -> Schema:
+    """The schema of a population."""
+    anchor = config.anchor
+    specs = {anchor: NodeSpec(channels=0)}
+    edges = {(name, "of", anchor): EdgeSpec() for name in scaling}
+    joined = EdgeSpec(weighted=config.weighted)
+    for name, fitted in scaling.items():
+        names = tuple(records.names[name][column] for column in fitted.columns) if name in records.names else ()
+        specs[name] = NodeSpec(modality="tabular", channels=len(fitted.columns), names=names, unit="z-score")
+        if config.edges != "agreement":
+            joins = (name, "near", name) if config.level == "modality" else (anchor, f"near_{name}", anchor)
+            edges[joins] = joined
+    if config.edges == "agreement":
+        edges[anchor, "agrees", anchor] = joined
+    targets = {}
+    if records.labels is not None:
+        kind = "binary" if len(records.classes) == 2 else "multiclass"
+        targets[records.target] = TargetSpec(node=anchor, kind=kind, classes=tuple(records.classes))
+    return Schema(nodes=specs, edges=edges, targets=targets, anchor=anchor, regime=config.regime)
+
+
+def _groups(rows: int, split: Split | None, regime: Regime) -> list[Group]:
+    """Who may have whom as a neighbour; the first group is the fitted cohort."""
+    everyone = np.arange(rows)
+    if split is None or regime == "transductive":
+        return [Group(everyone, everyone, mutual=True)]
+    known = np.setdiff1d(everyone, np.concatenate([split.val, split.test]))
+    groups = [Group(known, known, mutual=True)]
+    for later in (split.val, split.test):
+        sources = known if regime == "single_query" else np.concatenate([known, later])
+        groups.append(Group(later, sources, mutual=False))
+    return groups
+
+
+def _check_fit(records: Records, split: Split | None, config: PopulationConfig) -> None:
+    if len(records) < 2:
+        raise DataError(f"A population needs at least 2 subjects, got {len(records)}")
+    if split is not None:
+        split.check(len(records))
+    if unknown := [name for name in config.phenotypes if name not in records.phenotypes]:
+        raise DataError(f"Phenotypes must be among the records' {sorted(records.phenotypes)}, got {unknown}")
+    if config.anchor in records.modalities:
+        raise ConfigError(f"anchor must not be the name of a modality, got {config.anchor!r}")
+
+
+def _plain(values: np.ndarray) -> list[Any]:
+    return [None if isinstance(value, float) and np.isnan(value) else value for value in values.tolist()]

@@ -19,11 +19,13 @@ class Scaling:
         columns: ``[kept]``: numbers of the columns that are used.
         mean: ``[kept]``.
         scale: ``[kept]``.
+        channels: How many columns the modality has before selection.
     """
 
     columns: np.ndarray
     mean: np.ndarray
     scale: np.ndarray
+    channels: int
 
     @classmethod
     def fit(
@@ -65,7 +67,7 @@ class Scaling:
         if select is not None:
             columns = columns[_best(name, labelled[:, columns], labels, select)]
         kept = x[:, columns].astype(np.float64)
-        return cls(columns, kept.mean(axis=0), kept.std(axis=0))
+        return cls(columns, kept.mean(axis=0), kept.std(axis=0), x.shape[1])
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Scales rows ``[rows, channels]`` to ``[rows, kept]``."""

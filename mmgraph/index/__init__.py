@@ -5,8 +5,8 @@ They differ in which items they look at:
 
 | index | looks at | prefer it |
 |---|---|---|
-| `Exact` | all items | up to some 100,000 items, or where `faiss` is not installed |
-| `Faiss(kind="flat")` | all items; same answer as `Exact` | one query at a time on many cores |
+| `Exact` | all items | up to about a million items; first choice, needs numpy alone |
+| `Faiss(kind="flat")` | all items; same answer as `Exact` | as the yardstick of the next two |
 | `Faiss(kind="hnsw")` | a walk over a graph of neighbours | fast answers, memory to spare, a slow build |
 | `Faiss(kind="ivf")` | the cells nearest to the query | a fast build, many items |
 """

@@ -21,7 +21,7 @@ from mmgraph.index.inputs import (
     check_count,
     check_finite,
 )
-from mmgraph.index.score import METRICS, best, squares
+from mmgraph.index.score import METRICS, Metric, best, squares
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -74,7 +74,7 @@ class Index(ABC):
         ids: Iterable[str],
         *,
         metadata: Mapping[str, Sequence[Any]] | None = None,
-        metric: str = "cosine",
+        metric: Metric = "cosine",
         fingerprint: str = "",
         subgraph: "Callable[[int], HeteroData] | None" = None,
     ) -> None:
@@ -85,13 +85,9 @@ class Index(ABC):
         self.metric = metric
         self.fingerprint = fingerprint
         self.subgraph = subgraph
+        self.options: dict[str, int] = {}  # of this kind of index, as they are saved
         self._positions = {name: position for position, name in enumerate(self.ids)}
         self._squares = squares(self.vectors)  # [items]
-
-    @property
-    def options(self) -> dict[str, int]:
-        """The options of this kind of index, as they are saved."""
-        return {}
 
     @abstractmethod
     def _candidates(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> list[np.ndarray]:
@@ -158,7 +154,7 @@ class Index(ABC):
             )
         check_finite(rows, "Queries")
         allowed = self._allowed(where, exclude)
-        k = min(k, len(self) if allowed is None else len(allowed))
+        k = min(int(k), len(self) if allowed is None else len(allowed))
         if k == 0 or len(rows) == 0:
             return [[] for _ in rows]
         found = self._candidates(rows, k, allowed)
@@ -193,6 +189,7 @@ class Index(ABC):
             self._write(draft)
             seal(draft)
 
+    @abstractmethod
     def _write(self, folder: Path) -> None:
         """Writes what this kind of index needs beside its vectors."""
 

@@ -1,5 +1,7 @@
 """Search that looks at every item."""
 
+from pathlib import Path
+
 import numpy as np
 
 from mmgraph.index.base import Index
@@ -116,3 +118,6 @@ class Exact(Index):
 
     def _candidates(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> list[np.ndarray]:
         return screen(queries, self.vectors, self._squares, k, self.metric, allowed)
+
+    def _write(self, folder: Path) -> None:
+        """Writes nothing: the vectors are all there is."""

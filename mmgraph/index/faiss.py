@@ -1,11 +1,11 @@
-"""Search with faiss: all items on all cores, or some of them, chosen by a graph or by cells."""
+"""Search with faiss: all items, or some of them, chosen by a graph or by cells."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -13,13 +13,14 @@ from mmgraph.errors import ConfigError
 from mmgraph.index.base import Index
 from mmgraph.index.exact import margin, screen
 from mmgraph.index.inputs import check_choice, check_count
-from mmgraph.index.score import unit
+from mmgraph.index.score import Metric, unit
 from mmgraph.optional import require
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
-KINDS = ("flat", "hnsw", "ivf")
+Kind = Literal["flat", "hnsw", "ivf"]
+KINDS: tuple[str, ...] = get_args(Kind)
 POINTS = 39  # vectors a cell that faiss wants for k-means
 
 
@@ -67,10 +68,10 @@ class Faiss(Index):
         ids: Iterable[str],
         *,
         metadata: Mapping[str, Sequence[Any]] | None = None,
-        metric: str = "cosine",
+        metric: Metric = "cosine",
         fingerprint: str = "",
         subgraph: "Callable[[int], HeteroData] | None" = None,
-        kind: str = "flat",
+        kind: Kind = "flat",
         links: int = 32,
         ef_construction: int = 200,
         ef_search: int = 64,
@@ -81,32 +82,34 @@ class Faiss(Index):
         faiss = require("faiss", extra="index")
         super().__init__(vectors, ids, metadata=metadata, metric=metric, fingerprint=fingerprint, subgraph=subgraph)
         check_choice("kind", kind, KINDS)
-        self.kind = kind
-        self.links, self.ef_construction, self.ef_search = links, ef_construction, ef_search
-        self.cells = _default_cells(len(self)) if cells is None else cells
-        self.probes = probes
+        cells = _default_cells(len(self)) if cells is None else cells
         check_count("links", links, least=2)
         check_count("ef_construction", ef_construction)
         check_count("ef_search", ef_search)
-        check_count("cells", self.cells, most=len(self))
+        check_count("cells", cells, most=len(self))
         check_count("probes", probes)
+        self.kind = kind
+        if kind == "hnsw":
+            self.options = {
+                "links": int(links),
+                "ef_construction": int(ef_construction),
+                "ef_search": int(ef_search),
+            }
+        if kind == "ivf":
+            self.options = {"cells": int(cells), "probes": int(probes)}
         self._distance = faiss.METRIC_L2 if metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
         self._built = self._build(faiss) if built is None else built
-        self._check_built()
-
-    @property
-    def options(self) -> dict[str, int]:
-        """The options of this kind of index, as they are saved."""
-        names = {"flat": (), "hnsw": ("links", "ef_construction", "ef_search"), "ivf": ("cells", "probes")}
-        return {name: int(getattr(self, name)) for name in names[self.kind]}
+        self._check_built(faiss)
 
     def _build(self, faiss: ModuleType) -> Any:
         channels = self.vectors.shape[1]
         if self.kind == "hnsw":
-            built = faiss.IndexHNSWFlat(channels, self.links, self._distance)
-            built.hnsw.efConstruction = self.ef_construction
+            built = faiss.IndexHNSWFlat(channels, self.options["links"], self._distance)
+            built.hnsw.efConstruction = self.options["ef_construction"]
         elif self.kind == "ivf":
-            built = faiss.IndexIVFFlat(faiss.IndexFlat(channels, self._distance), channels, self.cells, self._distance)
+            built = faiss.IndexIVFFlat(
+                faiss.IndexFlat(channels, self._distance), channels, self.options["cells"], self._distance
+            )
             built.cp.min_points_per_centroid = 1  # cells that the user chose may hold few
         else:
             built = faiss.IndexFlat(channels, self._distance)
@@ -116,7 +119,13 @@ class Faiss(Index):
             built.add(vectors)
         return built
 
-    def _check_built(self) -> None:
+    def _check_built(self, faiss: ModuleType) -> None:
+        kinds = {"flat": faiss.IndexFlat, "hnsw": faiss.IndexHNSWFlat, "ivf": faiss.IndexIVFFlat}
+        if not isinstance(self._built, kinds[self.kind]):
+            raise ConfigError(
+                f"Option 'built' must be a faiss {kinds[self.kind].__name__} for kind {self.kind!r}, "
+                f"got {type(self._built).__name__}; leave it out to build it again"
+            )
         must = (*self.vectors.shape, self._distance)
         got = (self._built.ntotal, self._built.d, self._built.metric_type)
         if must != got:
@@ -148,11 +157,15 @@ class Faiss(Index):
 
     def _parameters(self, fetch: int, allowed: np.ndarray | None) -> Any:
         faiss = require("faiss", extra="index")
-        chosen = {} if allowed is None else {"sel": faiss.IDSelectorBatch(allowed)}
+        chosen = {}
+        if allowed is not None:
+            keep = np.zeros(len(self), dtype=bool)
+            keep[allowed] = True
+            chosen["sel"] = faiss.IDSelectorBitmap(np.packbits(keep, bitorder="little"))
         if self.kind == "hnsw":
-            return faiss.SearchParametersHNSW(efSearch=int(max(self.ef_search, fetch)), **chosen)
+            return faiss.SearchParametersHNSW(efSearch=max(self.options["ef_search"], fetch), **chosen)
         if self.kind == "ivf":
-            return faiss.SearchParametersIVF(nprobe=int(min(self.probes, self.cells)), **chosen)
+            return faiss.SearchParametersIVF(nprobe=min(self.options["probes"], self.options["cells"]), **chosen)
         return faiss.SearchParameters(**chosen)
 
     def _write(self, folder: Path) -> None:

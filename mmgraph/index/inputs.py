@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,7 @@ def as_ids(ids: Iterable[str], items: int) -> tuple[str, ...]:
     """Copies ids, one an item.
 
     Raises:
-        DataError: There are more or fewer ids than items, one is no text, or one stands twice.
+        DataError: There are more or fewer ids than items, one is no Unicode text, or one stands twice.
     """
     found = tuple(ids)
     if len(found) != items:
@@ -73,6 +72,8 @@ def as_ids(ids: Iterable[str], items: int) -> tuple[str, ...]:
     for position, name in enumerate(found):
         if not isinstance(name, str):
             raise DataError(f"Ids must be strings, got {name!r} at position {position}; write str(id)")
+        if any("\ud800" <= sign <= "\udfff" for sign in name):
+            raise DataError(f"Ids must be Unicode text, got {name!r} at position {position}; decode it as UTF-8")
         if first.setdefault(name, position) != position:
             raise DataError(
                 f"Ids must be unique: {name!r} stands at positions {first[name]} and {position}; rename one"
@@ -95,7 +96,8 @@ def as_metadata(metadata: Mapping[str, Sequence[Any]] | None, items: int) -> dic
                 "use None where there is none"
             )
         try:
-            columns[str(name)] = json.loads(json.dumps(column, allow_nan=False))
+            text = json.dumps(column, allow_nan=False, ensure_ascii=False).encode()
+            columns[str(name)] = json.loads(text)
         except (TypeError, ValueError) as error:
             raise DataError(
                 f"Metadata column {name!r} must hold JSON values, but {error}; "
@@ -120,6 +122,6 @@ def check_count(name: str, value: object, *, least: int = 1, most: int | None = 
     Raises:
         ConfigError: It is not.
     """
-    if not isinstance(value, Integral) or value < least or (most is not None and value > most):
+    if not isinstance(value, (int, np.integer)) or value < least or (most is not None and value > most):
         span = f"at least {least}" if most is None else f"from {least} to {most}"
         raise ConfigError(f"Option {name!r} must be a whole number {span}, got {value!r}; give such a number")

@@ -52,7 +52,16 @@ def load(
     try:
         _check_schema(folder, meta["fingerprint"], fingerprint)
         return _read(folder, meta, subgraph)
-    except (KeyError, TypeError, OSError, RuntimeError, SafetensorError, DataError, ConfigError) as error:
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        DataError,
+        ConfigError,
+    ) as error:
         raise ArtifactError(
             f"Index {str(folder)!r} must be as it was saved, but {type(error).__name__}: {error}; "
             "build it again, or restore a copy"

@@ -1,0 +1,80 @@
+"""Gated message passing: one recurrent cell, shared over the rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from mmgraph.errors import ConfigError
+from mmgraph.functional.message import Reduce, aggregate
+from mmgraph.layers.base import Layer, check_relations, relation_key
+from mmgraph.layers.gcn import node_types
+from mmgraph.typing import EdgeSets, EdgeType, Features
+
+
+class Gated(Layer):
+    r"""Relation-typed messages into a GRU, the same weights in every round.
+
+    .. math:: m_v = \sum_r \sum_{u \in N_r(v)} w_{uv} (W_r h_u + b_r), \qquad h_v \leftarrow \mathrm{GRU}(m_v, h_v)
+
+    Sharing :math:`W_r` and the cell over the rounds lets the layer go deep: where averaging layers lose the
+    gradient by round 8, this one keeps it. DGL's ``GatedGraphConv`` is the same function; PyTorch Geometric's
+    has its own message matrix in each round.
+
+    Source: Li, Tarlow, Brockschmidt and Zemel 2016, Gated graph sequence neural networks, eq. 2 to 6;
+    arXiv:1511.05493.
+
+    Args:
+        channels: Width of the states, in and out.
+        relations: Edge types to pass messages along.
+        rounds: How many times.
+        reduce: ``sum``, or ``mean`` over a relation's edges into a node.
+        bias: Whether messages carry :math:`b_r`.
+
+    Raises:
+        ConfigError: ``rounds`` is below 1.
+
+    Example:
+        >>> from mmgraph.typing import EdgeSet
+        >>> layer = Gated(4, relations=[("a", "near", "a")], rounds=8)
+        >>> layer({"a": torch.ones(3, 4)}, {("a", "near", "a"): EdgeSet(torch.tensor([[0], [1]]))})["a"].shape
+        torch.Size([3, 4])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        relations: Iterable[EdgeType],
+        rounds: int,
+        reduce: Reduce = "sum",
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if rounds < 1:
+            raise ConfigError(f"rounds must be at least 1, got {rounds}")
+        self.relations = check_relations(relations)
+        self.rounds = rounds
+        self.reduce: Reduce = reduce
+        self.message = nn.ModuleDict(
+            {relation_key(r): nn.Linear(channels, channels, bias=bias) for r in self.relations}
+        )
+        self.cell = nn.ModuleDict({node: nn.GRUCell(channels, channels) for node in node_types(self.relations)})
+
+    def forward(self, features: Features, edges: EdgeSets) -> Features:
+        """Gives ``[rows, channels]`` for the node types of the relations; others pass unchanged."""
+        states = dict(features)
+        for _ in range(self.rounds):
+            messages = {node: torch.zeros_like(states[node]) for node in self.cell}
+            for relation in self.relations:
+                index, weight = edges[relation]
+                source, _, target = relation
+                sent = self.message[relation_key(relation)](states[source])  # [sources, channels]
+                messages[target] = messages[target] + aggregate(
+                    sent, index, len(states[target]), weight=weight, reduce=self.reduce
+                )
+            for node, cell in self.cell.items():
+                states[node] = cell(messages[node], states[node])  # [rows, channels]
+        return states

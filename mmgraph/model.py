@@ -1,0 +1,119 @@
+"""The model: encode, propagate within samples, gather, fuse, propagate between anchors, answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from mmgraph.encoders import Encoder
+from mmgraph.errors import ConfigError
+from mmgraph.functional import gather, pool_reached
+from mmgraph.fusion import Fusion
+from mmgraph.layers import Layer, Stack, edge_sets
+from mmgraph.schema import Schema
+from mmgraph.typing import Features
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+
+class Model(nn.Module):
+    """A pipeline on graphs, from payloads to an answer at each anchor.
+
+    1. *encode*: each node's payload becomes features.
+    2. *within*: messages among the nodes of a sample (optional).
+    3. *gather* and *fuse*: the modality nodes of each anchor become one vector; an anchor with a payload of
+       its own counts as a part of its own name.
+    4. *between*: messages among anchors, over the population (optional).
+    5. *head*: the answer.
+
+    Args:
+        schema: What the types of the graphs mean; it must name an anchor.
+        encoder: Payloads to features.
+        head: ``[anchors, channels] -> [anchors, outputs]``.
+        fusion: Parts to one vector; may be left out if the anchor is all that the encoder encodes.
+        within: Message passing before the fusion.
+        between: Message passing after it.
+
+    Raises:
+        ConfigError: The schema has no anchor.
+
+    Example:
+        >>> import torch
+        >>> from torch_geometric.data import HeteroData
+        >>> from mmgraph.encoders import Raw
+        >>> graph = HeteroData()
+        >>> graph["paper"].x = torch.ones(3, 4)
+        >>> schema = Schema.infer(graph, anchor="paper")
+        >>> Model(schema=schema, encoder=Raw(["paper"]), head=nn.Linear(4, 2))(graph).shape
+        torch.Size([3, 2])
+    """
+
+    def __init__(
+        self,
+        *,
+        schema: Schema,
+        encoder: Encoder,
+        head: nn.Module,
+        fusion: Fusion | None = None,
+        within: Layer | None = None,
+        between: Layer | None = None,
+    ) -> None:
+        super().__init__()
+        if schema.anchor is None:
+            raise ConfigError("Model needs a schema with an anchor, got none; set Schema(anchor=...)")
+        self.schema, self.anchor = schema, schema.anchor
+        self.encoder, self.fusion, self.head = encoder, fusion, head
+        self.within, self.between = within or Stack(), between or Stack()
+
+    def forward(self, graph: HeteroData) -> Tensor:
+        """Gives the answers ``[anchors, outputs]``."""
+        return self.head(self.embed(graph))
+
+    def embed(self, graph: HeteroData) -> Tensor:
+        """Gives the states of the anchors after all messages, ``[anchors, channels]``."""
+        edges = edge_sets(graph)
+        features = self.within(self.encoder(graph), edges)
+        fused = self._fuse(features, graph)  # [anchors, channels]
+        return self.between({**features, self.anchor: fused}, edges)[self.anchor]
+
+    def _fuse(self, features: Features, graph: HeteroData) -> Tensor:
+        if self.fusion is None:
+            if self.anchor not in features:
+                raise ConfigError(f"Model needs a fusion to join {sorted(features)} at {self.anchor!r}, got none")
+            return features[self.anchor]
+        anchors = graph[self.anchor].num_nodes
+        parts, present = {}, {}
+        for name in self.schema.modalities:
+            if name in features:
+                index = graph[name, "of", self.anchor].edge_index
+                parts[name], present[name] = gather(features[name], index, anchors)
+        if self.anchor in features:
+            parts[self.anchor] = own = features[self.anchor]
+            present[self.anchor] = own.new_ones(anchors, dtype=bool)
+        return self.fusion(parts, present)
+
+    def embed_subgraphs(self, graph: HeteroData, *, hops: int = 1) -> Tensor:
+        r"""Gives a vector for the subgraph around each anchor: the mean state of all anchors within ``hops``.
+
+        .. math:: z_S = \frac{1}{|S|} \sum_{v \in S} h_v
+
+        Args:
+            graph: A view: what may be seen.
+            hops: Radius, in edges between anchors; 0 for the anchor alone.
+
+        Returns:
+            ``[anchors, channels]``.
+        """
+        states = self.embed(graph)
+        joins = [graph[relation].edge_index for relation in self.schema.relations(self.anchor)]
+        if hops == 0 or not joins:
+            return states
+        return pool_reached(states, _merge(joins), hops=hops)
+
+
+def _merge(indices: list[Tensor]) -> Tensor:
+    import torch
+
+    return torch.cat(indices, dim=1)

@@ -1,0 +1,25 @@
+"""What an objective is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from mmgraph.typing import Terms
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+
+class Objective(nn.Module, ABC):
+    """What training makes small: ``objective(model, graph) -> terms``.
+
+    Promises: ``terms["total"]`` is a scalar, the other terms name its parts; without anything to learn from
+    the total is 0 and has a gradient.
+    """
+
+    @abstractmethod
+    def forward(self, model: nn.Module, graph: HeteroData) -> Terms:
+        """Gives the terms for a graph that holds the labels which may be seen."""

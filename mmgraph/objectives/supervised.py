@@ -1,0 +1,61 @@
+"""Learning from labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mmgraph.errors import ConfigError
+from mmgraph.objectives.base import Objective
+from mmgraph.schema import TargetSpec
+from mmgraph.typing import Terms
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+
+class Supervised(Objective):
+    r"""Cross entropy (classes) or squared error (regression), over the rows whose label is known.
+
+    .. math:: L = -\frac{1}{\sum_i c_{y_i}} \sum_{i: y_i \ge 0} c_{y_i} \log \mathrm{softmax}(f(i))_{y_i}
+
+    Args:
+        target: What the labels mean.
+        class_weight: :math:`c`, one a class; by default 1.
+
+    Raises:
+        ConfigError: Class weights for a regression, or not one a class.
+
+    Example:
+        >>> from torch_geometric.data import HeteroData
+        >>> graph = HeteroData()
+        >>> graph["paper"].x = torch.zeros(2, 3)
+        >>> graph["paper"].y = torch.tensor([1, -1])
+        >>> objective = Supervised(TargetSpec(node="paper", kind="multiclass", classes=("a", "b", "c")))
+        >>> objective(lambda graph: graph["paper"].x, graph)["total"]
+        tensor(1.0986)
+    """
+
+    def __init__(self, target: TargetSpec, *, class_weight: torch.Tensor | None = None) -> None:
+        super().__init__()
+        if class_weight is not None and class_weight.shape != (len(target.classes),):
+            raise ConfigError(f"class_weight must be one a class, [{len(target.classes)}], got {class_weight.shape}")
+        self.target = target
+        self.register_buffer("class_weight", class_weight)
+
+    def forward(self, model: nn.Module, graph: HeteroData) -> Terms:
+        """Gives ``total`` and, under its own name, the loss."""
+        outputs = model(graph)  # [anchors, classes], or [anchors, 1]
+        y = graph[self.target.node][self.target.attribute]
+        if self.target.kind == "regression":
+            known = y.isfinite()
+            loss = (outputs.squeeze(1)[known] - y[known]).square().sum() / known.sum().clamp_min(1)
+            return {"total": loss, "squared_error": loss}
+        if not (y >= 0).any():
+            nothing = outputs.sum() * 0
+            return {"total": nothing, "cross_entropy": nothing}
+        loss = F.cross_entropy(outputs, y, weight=self.class_weight, ignore_index=-1)
+        return {"total": loss, "cross_entropy": loss}

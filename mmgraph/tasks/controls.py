@@ -1,0 +1,199 @@
+"""Controls: what a score must survive to be a result.
+
+| control | what it is | what it tells |
+|---|---|---|
+| ``no_graph`` | the same model, trained without relations | whether the graph helps at all |
+| ``shuffled_edges`` | the same graph with its nodes relabelled at random | whether *these* relations help |
+| ``without:<modality>`` | the same model, trained without one modality | what that modality adds |
+| ``flat_linear`` | logistic regression on all features side by side | whether a network is needed |
+| ``late_linear`` | mean of one logistic regression a modality | the same, robust to many columns |
+| ``majority`` | the shares of the classes in training | chance |
+
+The regression's strength is chosen on validation, as everything else is.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from mmgraph.errors import ConfigError
+from mmgraph.functional.gather import gather
+from mmgraph.schema import Schema
+from mmgraph.tasks.base import Part
+from mmgraph.tasks.node_classification import NodeClassification
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)  # inverse penalties that the linear controls choose from
+
+
+def default_controls(schema: Schema) -> tuple[str, ...]:
+    """The controls that apply to a graph.
+
+    Example:
+        >>> from mmgraph.schema import EdgeSpec, NodeSpec
+        >>> default_controls(Schema(nodes={"a": NodeSpec(channels=1)}, anchor="a"))
+        ('flat_linear', 'majority')
+    """
+    modalities = schema.modalities
+    graph = ("no_graph", "shuffled_edges") if _relations(schema) else ()
+    without = tuple(f"without:{name}" for name in modalities) if len(modalities) > 1 else ()
+    linear = ("flat_linear", "late_linear") if len(modalities) > 1 else ("flat_linear",)
+    return (*graph, *without, *linear, "majority")
+
+
+def control_graph(name: str, graph: HeteroData, schema: Schema, *, seed: int = 0) -> HeteroData:
+    """The graph that a control trains and tests on; the one given is left as it is.
+
+    Args:
+        name: ``no_graph``, ``shuffled_edges`` or ``without:<modality>``.
+        graph: The whole graph.
+        schema: What it means.
+        seed: Of the shuffle.
+
+    Raises:
+        ConfigError: No such control, or no such modality.
+
+    Example:
+        >>> from torch_geometric.data import HeteroData
+        >>> graph = HeteroData()
+        >>> graph["a"].x = torch.ones(2, 1)
+        >>> graph["a", "near", "a"].edge_index = torch.tensor([[0], [1]])
+        >>> control_graph("no_graph", graph, Schema.infer(graph, anchor="a"))["a", "near", "a"].edge_index.shape
+        torch.Size([2, 0])
+    """
+    changed = copy.copy(graph)
+    if name == "no_graph":
+        for relation in _relations(schema):
+            _keep_edges(changed, relation, slice(0, 0))
+    elif name == "shuffled_edges":
+        _shuffle(changed, schema, seed)
+    elif name.startswith("without:") and name.removeprefix("without:") in schema.modalities:
+        _leave_out(changed, schema, name.removeprefix("without:"))
+    else:
+        raise ConfigError(f"Control must be one of {['full', *default_controls(schema)]}, got {name!r}")
+    return changed
+
+
+def baseline(name: str, graph: HeteroData, task: NodeClassification, part: Part = "test") -> Tensor:
+    """What a control without a graph model predicts, ``[rows of the part, classes]``.
+
+    Args:
+        name: One of :data:`BASELINES`.
+        graph: The whole graph; only training labels are fitted on, and validation labels chosen on.
+        task: What is asked.
+        part: Which part to predict.
+    """
+    return BASELINES[name](graph, task, part)
+
+
+def _majority(graph: HeteroData, task: NodeClassification, part: Part) -> Tensor:
+    labels = task.labels(graph, "train")
+    shares = torch.bincount(labels[labels >= 0], minlength=len(task.target.classes)).double()
+    return (shares / shares.sum()).float().expand(len(task.labels(graph, part)), -1)
+
+
+def _flat_linear(graph: HeteroData, task: NodeClassification, part: Part) -> Tensor:
+    parts = _columns(graph, task.schema)
+    return _best_linear([torch.cat([x for x, _ in parts], dim=1).numpy()], graph, task, part)
+
+
+def _late_linear(graph: HeteroData, task: NodeClassification, part: Part) -> Tensor:
+    return _best_linear([x.numpy() for x, _ in _columns(graph, task.schema)], graph, task, part)
+
+
+BASELINES: dict[str, Callable[[HeteroData, NodeClassification, Part], Tensor]] = {
+    "flat_linear": _flat_linear,
+    "late_linear": _late_linear,
+    "majority": _majority,
+}
+
+
+def _best_linear(xs: list[np.ndarray], graph: HeteroData, task: NodeClassification, part: Part) -> Tensor:
+    """Mean probability of one logistic regression a matrix, its strength chosen by the log loss on validation."""
+    store = graph[task.target.node]
+    mask = store.train_mask & (store[task.target.attribute] >= 0)
+    y = store[task.target.attribute][mask].numpy()
+    fitted = []
+    for strength in STRENGTHS:
+        models = [LogisticRegression(C=strength, max_iter=5000).fit(x[mask.numpy()], y) for x in xs]
+
+        def predict(rows: Tensor, models: list[LogisticRegression] = models) -> Tensor:
+            found = np.mean([m.predict_proba(x[rows.numpy()]) for m, x in zip(models, xs, strict=True)], axis=0)
+            out = torch.zeros(len(found), len(task.target.classes))
+            out[:, torch.from_numpy(models[0].classes_)] = torch.from_numpy(found).float()
+            return out
+
+        loss = task.evaluate(predict(store.val_mask), graph, "val", metrics=["log_loss"])["log_loss"]
+        fitted.append((loss, strength, predict(store[f"{part}_mask"])))
+    return min(fitted, key=lambda one: one[:2])[2]
+
+
+def _columns(graph: HeteroData, schema: Schema) -> list[tuple[Tensor, Tensor]]:
+    """The features of the anchors, one matrix a modality; the mean (0, if scaled) where it is absent."""
+    anchor = schema.anchor or next(iter(schema.nodes))
+    rows = graph[anchor].num_nodes
+    parts = [gather(graph[m].x, graph[m, "of", anchor].edge_index, rows) for m in schema.modalities]
+    if schema.nodes[anchor].channels:
+        parts.append((graph[anchor].x, torch.ones(rows, dtype=torch.bool)))
+    return [(part, present) for part, present in parts if part.shape[1]]
+
+
+def _relations(schema: Schema) -> tuple[tuple[str, str, str], ...]:
+    return tuple(edge for edge in schema.edges if edge[1] != "of")
+
+
+def _keep_edges(graph: HeteroData, relation: tuple[str, str, str], which: slice) -> None:
+    store = graph[relation]
+    for key, value in list(store.items()):
+        store[key] = value[:, which] if key == "edge_index" else value[which]
+
+
+def _shuffle(graph: HeteroData, schema: Schema, seed: int) -> None:
+    """Relabels the nodes of each relation at random: the same graph, about other nodes.
+
+    Where a regime hides parts of the split, nodes change places within their part, so that no edge leads
+    from one who is hidden to one who may not see it.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for relation in _relations(schema):
+        store = graph[relation]
+        nodes = dict.fromkeys((relation[0], relation[2]))
+        places = {node: _relabelling(graph, schema, node, generator) for node in nodes}
+        source, target = store.edge_index
+        store.edge_index = torch.stack([places[relation[0]][source], places[relation[2]][target]])
+
+
+def _relabelling(graph: HeteroData, schema: Schema, node: str, generator: torch.Generator) -> Tensor:
+    rows = graph[node].num_nodes
+    group = torch.zeros(rows, dtype=torch.long)
+    if schema.regime != "transductive":
+        anchor = schema.anchor
+        parts = graph[anchor].val_mask.long() + 2 * graph[anchor].test_mask.long()
+        if node == anchor:
+            group = parts
+        elif (node, "of", anchor) in schema.edges:
+            row, owner = graph[node, "of", anchor].edge_index
+            group[row] = parts[owner]
+    places = torch.arange(rows)
+    for number in group.unique():
+        members = (group == number).nonzero().flatten()
+        places[members] = members[torch.randperm(len(members), generator=generator)]
+    return places
+
+
+def _leave_out(graph: HeteroData, schema: Schema, modality: str) -> None:
+    for key, value in list(graph[modality].items()):
+        if isinstance(value, Tensor):
+            graph[modality][key] = value[:0]
+    for edge in schema.edges:
+        if modality in (edge[0], edge[2]) or edge == (schema.anchor, f"near_{modality}", schema.anchor):
+            _keep_edges(graph, edge, slice(0, 0))

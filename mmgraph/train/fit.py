@@ -1,0 +1,235 @@
+"""One fit: a model trained on a graph, stopped early on validation, resumable after a kill."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from mmgraph.errors import ArtifactError, ConfigError
+from mmgraph.objectives import Objective
+from mmgraph.tasks import Part, Task
+from mmgraph.tasks.node_classification import HIGHER_IS_BETTER
+from mmgraph.train.module import AtomicCheckpointIO, Best, Module
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+CHECKPOINT = "checkpoint.ckpt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How to train.
+
+    Args:
+        epochs: At most so many.
+        learning_rate: Of Adam.
+        weight_decay: L2 penalty on weight matrices (not on biases).
+        patience: Stop after so many epochs without a better score on validation; ``None`` never stops early.
+        monitor: The score on validation by which the best epoch is chosen: ``log_loss``, ``accuracy``,
+            ``auroc``, ``f1_macro``, …
+        checkpoint_every: Epochs between two checkpoints, where a folder for them is given.
+        seed: Of dropout.
+
+    Raises:
+        ConfigError: An option out of its range.
+
+    Example:
+        >>> FitConfig(epochs=0)
+        Traceback (most recent call last):
+        ...
+        mmgraph.errors.ConfigError: epochs must be at least 1, got 0
+    """
+
+    epochs: int = 200
+    learning_rate: float = 0.01
+    weight_decay: float = 5e-4
+    patience: int | None = 20
+    monitor: str = "log_loss"
+    checkpoint_every: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "checkpoint_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
+        if self.learning_rate <= 0 or self.weight_decay < 0:
+            raise ConfigError(
+                "learning_rate must be above 0 and weight_decay at least 0, "
+                f"got {self.learning_rate} and {self.weight_decay}"
+            )
+        if self.monitor not in HIGHER_IS_BETTER:
+            raise ConfigError(f"monitor must be one of {sorted(HIGHER_IS_BETTER)}, got {self.monitor!r}")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model, at its best epoch on validation.
+
+    Args:
+        model: The model, in evaluation mode.
+        task: What it was trained for.
+        graph: The whole graph.
+        best_epoch: The epoch whose weights these are.
+        best_score: The monitored score of that epoch on validation.
+        history: What was logged, an entry an epoch.
+        seconds: How long it took (since the last resume).
+    """
+
+    model: nn.Module
+    task: Task
+    graph: HeteroData
+    best_epoch: int
+    best_score: float
+    history: tuple[dict[str, float], ...]
+    seconds: float
+
+    @torch.no_grad()
+    def predict(self, part: Part = "test") -> Tensor:
+        """Gives the answers for one part of the split, each made on the view of that part."""
+        view = self.task.view(self.graph, part)
+        return self.task.answers(self.model(view), view, part)
+
+    def evaluate(self, part: Part = "test") -> dict[str, float]:
+        """Gives the scores for one part of the split."""
+        return self.task.evaluate(self.predict(part), self.graph, part)
+
+
+def fit(
+    model: nn.Module,
+    objective: Objective,
+    task: Task,
+    graph: HeteroData,
+    config: FitConfig | None = None,
+    *,
+    folder: Path | None = None,
+    progress: bool = False,
+) -> Fitted:
+    """Trains a model on one graph.
+
+    Training sees the view of the training part, early stopping the view and the labels of the validation part;
+    nothing here reads a label of the test part. With a folder, a checkpoint is written now and then; called
+    again after a kill it goes on from there, and ends with the same weights as if it had not been killed.
+
+    Args:
+        model: What to train, from the weights that it has.
+        objective: What training makes small.
+        task: What is asked.
+        graph: The whole graph, with its labels and masks.
+        config: How to train.
+        folder: Where checkpoints go.
+        progress: Show a bar.
+
+    Raises:
+        ArtifactError: The checkpoint in the folder is damaged, or of another model.
+
+    Example:
+        >>> from mmgraph import Population, PopulationConfig, load_dataset, stratified_split
+        >>> from mmgraph.recipes_kit import classifier
+    """
+    config = config or FitConfig()
+    best = Best(config.monitor, higher_is_better=HIGHER_IS_BETTER[config.monitor])
+    module = Module(model, objective, task, graph, config)
+    checkpoint = None if folder is None else folder / CHECKPOINT
+    resume = checkpoint is not None and checkpoint.exists()
+    if resume:
+        assert checkpoint is not None
+        _check_checkpoint(checkpoint, module)
+    started = time.perf_counter()
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        trainer = _trainer(config, best, folder, progress=progress)
+        trainer.fit(
+            module,
+            train_dataloaders=_one(task.view(graph, "train")),
+            val_dataloaders=_one(task.view(graph, "val")),
+            ckpt_path=checkpoint if resume else None,
+            weights_only=True,
+        )
+    model.cpu().load_state_dict(best.weights)
+    seconds = time.perf_counter() - started
+    return Fitted(model.eval(), task, graph, best.epoch, best.score, tuple(best.history), seconds)
+
+
+def _one(view: HeteroData) -> DataLoader:
+    """A loader of one graph, which draws nothing from the state of chance."""
+    return DataLoader([view], batch_size=None, generator=torch.Generator())
+
+
+def _trainer(config: FitConfig, best: Best, folder: Path | None, *, progress: bool) -> pl.Trainer:
+    mode = "max" if HIGHER_IS_BETTER[config.monitor] else "min"
+    callbacks: list[Callback] = [best]
+    if config.patience is not None:
+        callbacks.append(EarlyStopping(f"val_{config.monitor}", mode=mode, patience=config.patience))
+    if folder is not None:
+        callbacks.append(
+            ModelCheckpoint(
+                folder,
+                filename=Path(CHECKPOINT).stem,
+                every_n_epochs=config.checkpoint_every,
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
+            )
+        )
+    if progress:
+        callbacks.append(RichProgressBar())
+    return pl.Trainer(
+        max_epochs=config.epochs,
+        accelerator="auto",
+        devices=1,
+        logger=False,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        enable_checkpointing=folder is not None,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
+
+
+def _check_checkpoint(path: Path, module: Module) -> None:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found = {name: tuple(value.shape) for name, value in state["state_dict"].items()}
+    except (RuntimeError, KeyError, EOFError, ValueError, AttributeError, TypeError, pickle.UnpicklingError) as error:
+        raise ArtifactError(
+            f"Checkpoint {str(path)!r} is damaged ({type(error).__name__}); remove it to train from the start"
+        ) from None
+    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    if found != expected:
+        odd = sorted(set(found.items()) ^ set(expected.items()))[0]
+        raise ArtifactError(
+            f"Checkpoint {str(path)!r} is of another model (they differ in {odd[0]!r}); "
+            "remove it to train from the start, or use another folder"
+        )
+
+
+class _quiet:  # noqa: N801 (a context manager reads as a verb)
+    """Keeps Lightning's remarks about devices and workers away; its errors still come."""
+
+    def __enter__(self) -> None:
+        self.loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+        self.levels = [logger.level for logger in self.loggers]
+        for logger in self.loggers:
+            logger.setLevel(logging.ERROR)
+        self.catcher = warnings.catch_warnings()
+        self.catcher.__enter__()
+        warnings.filterwarnings("ignore", module="lightning")
+
+    def __exit__(self, *details: object) -> None:
+        self.catcher.__exit__(None, None, None)
+        for logger, level in zip(self.loggers, self.levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,133 @@
+"""A model, its objective and its task as a Lightning module, and what keeps a killed fit resumable."""
+
+from __future__ import annotations
+
+import copy
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from torch import Tensor, nn
+
+from mmgraph.files import write_bytes
+from mmgraph.objectives import Objective
+from mmgraph.tasks import Task
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+    from mmgraph.train.fit import FitConfig
+
+
+class Module(pl.LightningModule):
+    """One step of training a model on one graph.
+
+    Args:
+        model: What is trained.
+        objective: What training makes small.
+        task: What is asked, and how validation is judged.
+        graph: The whole graph; training and validation see views of it.
+        config: How to train.
+    """
+
+    def __init__(
+        self, model: nn.Module, objective: Objective, task: Task, graph: HeteroData, config: FitConfig
+    ) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+        self.task, self.graph, self.config = task, graph, config
+
+    def training_step(self, view: HeteroData, _: int) -> Tensor:
+        """Gives the total of the objective's terms."""
+        terms = self.objective(self.model, view)
+        self.log_dict({f"train_{name}": term.detach() for name, term in terms.items()}, batch_size=1)
+        return terms["total"]
+
+    def validation_step(self, view: HeteroData, _: int) -> None:
+        """Judges the answers for the validation part."""
+        answers = self.task.answers(self.model(view), view, "val")
+        scores = self.task.evaluate(answers, self.graph, "val", metrics=[self.config.monitor])
+        self.log_dict({f"val_{name}": score for name, score in scores.items()}, batch_size=1)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Gives Adam; weight decay acts on matrices, not on biases."""
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        return torch.optim.Adam(
+            [
+                {"params": [p for p in parameters if p.dim() > 1], "weight_decay": self.config.weight_decay},
+                {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+            ],
+            lr=self.config.learning_rate,
+        )
+
+
+class Best(pl.Callback):
+    """Keeps the weights of the best epoch on validation, the history, and the state of chance.
+
+    All of it is in every checkpoint, so that a resumed fit goes on as if it had never stopped.
+    """
+
+    def __init__(self, monitor: str, *, higher_is_better: bool) -> None:
+        self.monitor, self.higher_is_better = monitor, higher_is_better
+        self.epoch, self.score = -1, float("nan")
+        self.weights: dict[str, Tensor] = {}
+        self.history: list[dict[str, float]] = []
+        self._chance: list[Tensor] = []
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compares the epoch with the best one so far."""
+        score = float(trainer.callback_metrics[f"val_{self.monitor}"])
+        better = score > self.score if self.higher_is_better else score < self.score
+        if self.epoch < 0 or better:
+            self.epoch, self.score = trainer.current_epoch, score
+            self.weights = copy.deepcopy(_model(pl_module).state_dict())
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Adds the epoch to the history."""
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.history.append({"epoch": trainer.current_epoch, **scores})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives what a resumed fit needs."""
+        return {
+            "epoch": self.epoch,
+            "score": self.score,
+            "weights": self.weights,
+            "history": list(self.history),
+            "chance": [torch.get_rng_state(), *_cuda_chance()],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up where a killed fit stopped."""
+        self.epoch, self.score = state_dict["epoch"], state_dict["score"]
+        self.weights, self.history = state_dict["weights"], list(state_dict["history"])
+        self._chance = state_dict["chance"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Puts the state of chance back."""
+        if self._chance:
+            torch.set_rng_state(self._chance[0].cpu())
+        for device, state in enumerate(self._chance[1:]):
+            torch.cuda.set_rng_state(state.cpu(), device)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoints written whole or not at all, in the folder where they stay."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Writes a checkpoint; a reader sees the old one or the new one, never a part."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_bytes(Path(path), buffer.getvalue())
+
+
+def _cuda_chance() -> list[Tensor]:
+    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+
+def _model(module: pl.LightningModule) -> nn.Module:
+    assert isinstance(module, Module)
+    return module.model
