@@ -12,6 +12,11 @@ __version__ = "0.1.0"
 _HOME = {
     "mmgraph.builders": ("Population", "PopulationConfig"),
     "mmgraph.data": ("Records", "Split", "load_dataset", "stratified_split"),
+    "mmgraph.index": ("Exact", "Faiss", "Hit"),
+    "mmgraph.model": ("Model",),
+    "mmgraph.objectives": ("Supervised",),
+    "mmgraph.tasks": ("NodeClassification",),
+    "mmgraph.train": ("FitConfig", "Results", "evaluate", "fit"),
     "mmgraph.schema": ("EdgeSpec", "Modality", "NodeSpec", "Schema", "TargetSpec", "view"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -116,6 +116,9 @@ def check_seal(folder: Path) -> None:
     digests = read_json(folder / "sha256.json")
     if not isinstance(digests, dict):
         raise ArtifactError(f"File {str(folder / 'sha256.json')!r} must hold a JSON object; make it again")
+    found = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()} - {"sha256.json"}
+    if unsealed := sorted(found - set(digests)):
+        raise ArtifactError(f"File {str(folder / unsealed[0])!r} is not among the sealed ones; make the artifact again")
     for name, expected in digests.items():
         file = folder / name
         if ".." in Path(name).parts or Path(name).is_absolute():

@@ -75,14 +75,19 @@ class Model(nn.Module):
         """Gives the states of the anchors after all messages, ``[anchors, channels]``."""
         edges = edge_sets(graph)
         features = self.within(self.encoder(graph), edges)
-        fused = self._fuse(features, graph)  # [anchors, channels]
+        if self.fusion is not None:
+            fused = self.fusion(*self._gather(features, graph))  # [anchors, channels]
+        elif self.anchor in features:
+            fused = features[self.anchor]
+        else:
+            raise ConfigError(f"Model needs a fusion to join {sorted(features)} at {self.anchor!r}, got none")
         return self.between({**features, self.anchor: fused}, edges)[self.anchor]
 
-    def _fuse(self, features: Features, graph: HeteroData) -> Tensor:
-        if self.fusion is None:
-            if self.anchor not in features:
-                raise ConfigError(f"Model needs a fusion to join {sorted(features)} at {self.anchor!r}, got none")
-            return features[self.anchor]
+    def parts(self, graph: HeteroData) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Gives what each modality says of the anchors before the fusion, ``[anchors, channels]``, and of which."""
+        return self._gather(self.within(self.encoder(graph), edge_sets(graph)), graph)
+
+    def _gather(self, features: Features, graph: HeteroData) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         anchors = graph[self.anchor].num_nodes
         parts, present = {}, {}
         for name in self.schema.modalities:
@@ -92,7 +97,7 @@ class Model(nn.Module):
         if self.anchor in features:
             parts[self.anchor] = own = features[self.anchor]
             present[self.anchor] = own.new_ones(anchors, dtype=bool)
-        return self.fusion(parts, present)
+        return parts, present
 
     def embed_subgraphs(self, graph: HeteroData, *, hops: int = 1) -> Tensor:
         r"""Gives a vector for the subgraph around each anchor: the mean state of all anchors within ``hops``.

@@ -64,6 +64,7 @@ class PopulationConfig:
             mean distance in the fitted cohort; otherwise they weigh 1.
         phenotypes: Phenotype → threshold :math:`\theta` within which two numbers agree, or ``None`` for a category.
         level: ``anchor`` joins subjects; ``modality`` joins the modality nodes themselves, by ``near`` edges.
+        scale: ``standard`` (mean 0, deviation 1) or ``rank`` (normal quantiles of the ranks).
         select: How many columns a modality keeps, by analysis of variance on training labels; ``None`` for all.
         drop_constant: Leave constant columns out instead of refusing them.
         regime: What may be seen of the subjects outside training.
@@ -85,6 +86,7 @@ class PopulationConfig:
     kernel: bool = False
     phenotypes: Mapping[str, float | None] = field(default_factory=dict)
     level: Literal["anchor", "modality"] = "anchor"
+    scale: Literal["standard", "rank"] = "standard"
     select: int | None = None
     drop_constant: bool = False
     regime: Regime = "cohort_hidden"
@@ -95,6 +97,7 @@ class PopulationConfig:
             "metric": ("euclidean", "cosine", "correlation"),
             "edges": ("similarity", "agreement", "product"),
             "level": ("anchor", "modality"),
+            "scale": ("standard", "rank"),
             "regime": ("transductive", "cohort_hidden", "single_query"),
         }
         for name, allowed in choices.items():
@@ -182,6 +185,7 @@ class Population:
                 labels=None if records.labels is None else records.labels[labelled],
                 select=config.select,
                 drop_constant=config.drop_constant,
+                by_rank=config.scale == "rank",
                 names=records.names.get(name, ()),
             )
             x[name] = scaling[name](values[present])
@@ -295,7 +299,7 @@ class Population:
             save_graph(self.graph, draft / "graph.safetensors")
             arrays = {"reference": self.reference.numpy()}
             for name, scaling in self.scaling.items():
-                arrays |= {f"{name}|{key}": getattr(scaling, key) for key in ("columns", "mean", "scale")}
+                arrays |= {f"{name}|{key}": getattr(scaling, key) for key in ("columns", "mean", "scale", "sorted")}
             write_bytes(draft / "scaling.safetensors", save(arrays))
             write_json(
                 draft / "population.json",
@@ -331,6 +335,7 @@ class Population:
                 columns=arrays[f"{name}|columns"],
                 mean=arrays[f"{name}|mean"],
                 scale=arrays[f"{name}|scale"],
+                sorted=arrays[f"{name}|sorted"],
                 channels=channels,
             )
             for name, channels in meta["channels"].items()

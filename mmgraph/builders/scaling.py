@@ -6,26 +6,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 from sklearn.feature_selection import f_classif
 
 from mmgraph.errors import ConfigError, DataError
 
+MOST_DEVIATIONS = 2.5  # where ranks are cut off
+
 
 @dataclass(frozen=True)
 class Scaling:
-    r"""Which columns of a modality are used, and how each is standardised: :math:`(x - \mu) / \sigma`.
+    r"""Which columns of a modality are used, and how each is scaled.
+
+    ``standard``: :math:`(x - \mu) / \sigma`. ``rank``: each value becomes the normal quantile of its rank among the
+    fitted rows, :math:`\Phi^{-1}(F(x))`, within ±2.5, and then as before: robust to outliers and skew.
 
     Args:
         columns: ``[kept]``: numbers of the columns that are used.
         mean: ``[kept]``.
         scale: ``[kept]``.
         channels: How many columns the modality has before selection.
+        sorted: ``[rows, kept]``: the fitted values of each column in order, for ``rank``; no rows for ``standard``.
     """
 
     columns: np.ndarray
     mean: np.ndarray
     scale: np.ndarray
     channels: int
+    sorted: np.ndarray
 
     @classmethod
     def fit(
@@ -37,6 +45,7 @@ class Scaling:
         labels: np.ndarray | None,
         select: int | None,
         drop_constant: bool,
+        by_rank: bool = False,
         names: Sequence[str] = (),
     ) -> Scaling:
         """Fits on the rows that the regime allows.
@@ -48,6 +57,7 @@ class Scaling:
             labels: ``[labelled]``.
             select: How many columns to keep, by the F statistic of an analysis of variance; ``None`` for all.
             drop_constant: Leave constant columns out instead of refusing them.
+            by_rank: Scale by rank, not by mean and deviation alone.
             names: Names of the columns, for messages.
 
         Raises:
@@ -67,11 +77,28 @@ class Scaling:
         if select is not None:
             columns = columns[_best(name, labelled[:, columns], labels, select)]
         kept = x[:, columns].astype(np.float64)
-        return cls(columns, kept.mean(axis=0), kept.std(axis=0), x.shape[1])
+        ordered = np.sort(kept, axis=0) if by_rank else kept[:0]
+        ranked = _normal_ranks(kept, ordered)
+        return cls(columns, ranked.mean(axis=0), ranked.std(axis=0), x.shape[1], ordered)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Scales rows ``[rows, channels]`` to ``[rows, kept]``."""
-        return ((x[:, self.columns] - self.mean) / self.scale).astype(np.float32)
+        ranked = _normal_ranks(x[:, self.columns].astype(np.float64), self.sorted)
+        return ((ranked - self.mean) / self.scale).astype(np.float32)
+
+
+def _normal_ranks(x: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """Normal quantiles of the ranks of ``x [rows, kept]`` among fitted values, equal ones at their middle rank."""
+    if not len(ordered):
+        return x
+    ranks = np.empty_like(x)
+    for column in range(x.shape[1]):
+        low = np.searchsorted(ordered[:, column], x[:, column], side="left")
+        high = np.searchsorted(ordered[:, column], x[:, column], side="right")
+        ranks[:, column] = (low + high) / (2 * len(ordered))  # share of the fitted values below, ties half
+    edge = norm.cdf(MOST_DEVIATIONS)
+    quantiles: np.ndarray = norm.ppf(np.clip(ranks, 1 - edge, edge))
+    return quantiles
 
 
 def _best(name: str, x: np.ndarray, labels: np.ndarray | None, select: int) -> np.ndarray:

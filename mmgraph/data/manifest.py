@@ -113,6 +113,11 @@ class Manifest(BaseModel):
             )
 
 
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a dataset's folder."""
+    return Manifest.read(folder / "manifest.toml")
+
+
 def data_roots() -> list[Path]:
     """The folders that are searched for data, the user's cache last."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mmgraph"

@@ -126,7 +126,7 @@ def _matrix(name: str, value: object, ids: tuple[str, ...]) -> np.ndarray:
     matrix = np.asarray(value, dtype=np.float32)
     if matrix.ndim != 2 or matrix.shape[0] != len(ids) or matrix.shape[1] == 0:
         raise DataError(f"Modality {name!r} must be [{len(ids)} subjects, channels], got {list(matrix.shape)}")
-    absent: np.ndarray = np.isnan(matrix).all(axis=1)
+    absent = np.asarray(np.isnan(matrix).all(axis=1))
     wrong = np.argwhere(~np.isfinite(matrix) & ~absent[:, None])
     if len(wrong):
         row, column = wrong[0]

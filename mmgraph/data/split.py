@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from mmgraph.errors import ConfigError, DataError
 
@@ -38,6 +38,37 @@ class Split:
                 if row in seen:
                     raise DataError(f"Split must have each row once, got row {row} in {seen[row]} and {part}")
                 seen[row] = part
+
+    def fold(self, labels: np.ndarray | None, number: int, folds: int, *, seed: int = 0) -> Split:
+        """Deals training and validation out anew, for inner cross-validation; the test part stays.
+
+        Args:
+            labels: Class number of each row.
+            number: Which fold is for validation, from 0.
+            folds: How many there are; 1 leaves the split as it is.
+            seed: Of the dealing.
+
+        Raises:
+            ConfigError: ``number`` is not below ``folds``.
+            DataError: No labels, or a class with fewer rows than folds.
+
+        Example:
+            >>> split = Split(train=[0, 1, 2, 3], val=[4, 5], test=[6])
+            >>> split.fold(np.array([0, 1, 0, 1, 0, 1, 0]), 0, 3).val
+            array([3, 4])
+        """
+        if not 0 <= number < folds:
+            raise ConfigError(f"number must be between 0 and {folds - 1}, got {number}")
+        if folds == 1:
+            return self
+        if labels is None:
+            raise DataError("Folds need labels, got None")
+        pool = np.sort(np.concatenate([self.train, self.val]))
+        if (rare := np.unique(labels[pool], return_counts=True)[1].min()) < folds:
+            raise DataError(f"Each class must have at least {folds} rows, one a fold, got {rare}")
+        dealer = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        train, val = list(dealer.split(pool, labels[pool]))[number]
+        return Split(pool[train], pool[val], self.test)
 
     def check(self, rows: int) -> None:
         """Checks that no row is outside a table.

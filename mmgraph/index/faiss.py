@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from mmgraph.errors import ConfigError
+from mmgraph.errors import ConfigError, DataError
 from mmgraph.index.base import Index
 from mmgraph.index.exact import margin, screen
 from mmgraph.index.inputs import check_choice, check_count
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["flat", "hnsw", "ivf"]
 KINDS: tuple[str, ...] = get_args(Kind)
+LONGEST = 1e18  # float32 still holds the squared distance of two such vectors
 POINTS = 39  # vectors a cell that faiss wants for k-means
 
 
@@ -53,7 +54,7 @@ class Faiss(Index):
 
     Raises:
         MissingPackageError: faiss is not installed.
-        DataError: See `Index`.
+        DataError: See `Index`; or vectors are too long for the float32 of hnsw and ivf.
         ConfigError: The kind is unknown, an option is out of range, or ``built`` holds other vectors.
 
     Example:
@@ -98,6 +99,7 @@ class Faiss(Index):
         if kind == "ivf":
             self.options = {"cells": int(cells), "probes": int(probes)}
         self._distance = faiss.METRIC_L2 if metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
+        self._check_lengths()
         self._built = self._build(faiss) if built is None else built
         self._check_built(faiss)
 
@@ -118,6 +120,14 @@ class Faiss(Index):
             built.train(vectors)
             built.add(vectors)
         return built
+
+    def _check_lengths(self) -> None:
+        longest = float(np.sqrt(self._squares.max()))
+        if self.kind != "flat" and self.metric != "cosine" and longest > LONGEST:  # k-means would abort
+            raise DataError(
+                f"Vectors must be at most {LONGEST:g} long for kind {self.kind!r} under {self.metric!r}, got length "
+                f"{longest:.3g}; scale them, or use kind 'flat'"
+            )
 
     def _check_built(self, faiss: ModuleType) -> None:
         kinds = {"flat": faiss.IndexFlat, "hnsw": faiss.IndexHNSWFlat, "ivf": faiss.IndexIVFFlat}

@@ -15,7 +15,7 @@ The regression's strength is chosen on validation, as everything else is.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,68 +83,83 @@ def control_graph(name: str, graph: HeteroData, schema: Schema, *, seed: int = 0
     return changed
 
 
-def baseline(name: str, graph: HeteroData, task: NodeClassification, part: Part = "test") -> Tensor:
+def baseline(name: str, folds: Sequence[HeteroData], task: NodeClassification, part: Part = "test") -> Tensor:
     """What a control without a graph model predicts, ``[rows of the part, classes]``.
 
     Args:
         name: One of :data:`BASELINES`.
-        graph: The whole graph; only training labels are fitted on, and validation labels chosen on.
+        folds: The whole graph, once for each inner fold (once, if there are none), with the fold's masks. Only
+            training labels are fitted on, and validation labels chosen on; the folds' predictions are averaged.
         task: What is asked.
-        part: Which part to predict.
+        part: Which part to predict: ``test``, or ``val`` of the first fold.
     """
-    return BASELINES[name](graph, task, part)
+    return BASELINES[name](folds if part == "test" else folds[:1], task, part)
 
 
-def _majority(graph: HeteroData, task: NodeClassification, part: Part) -> Tensor:
-    labels = task.labels(graph, "train")
+def _majority(folds: Sequence[HeteroData], task: NodeClassification, part: Part) -> Tensor:
+    labels = torch.cat([task.labels(graph, "train") for graph in folds])
     shares = torch.bincount(labels[labels >= 0], minlength=len(task.target.classes)).double()
-    return (shares / shares.sum()).float().expand(len(task.labels(graph, part)), -1)
+    return (shares / shares.sum()).float().expand(len(task.labels(folds[0], part)), -1)
 
 
-def _flat_linear(graph: HeteroData, task: NodeClassification, part: Part) -> Tensor:
-    parts = _columns(graph, task.schema)
-    return _best_linear([torch.cat([x for x, _ in parts], dim=1).numpy()], graph, task, part)
+def _flat_linear(folds: Sequence[HeteroData], task: NodeClassification, part: Part) -> Tensor:
+    return _best_linear(folds, task, part, lambda columns: [torch.cat(columns, dim=1)])
 
 
-def _late_linear(graph: HeteroData, task: NodeClassification, part: Part) -> Tensor:
-    return _best_linear([x.numpy() for x, _ in _columns(graph, task.schema)], graph, task, part)
+def _late_linear(folds: Sequence[HeteroData], task: NodeClassification, part: Part) -> Tensor:
+    return _best_linear(folds, task, part, lambda columns: columns)
 
 
-BASELINES: dict[str, Callable[[HeteroData, NodeClassification, Part], Tensor]] = {
+BASELINES: dict[str, Callable[[Sequence[HeteroData], NodeClassification, Part], Tensor]] = {
     "flat_linear": _flat_linear,
     "late_linear": _late_linear,
     "majority": _majority,
 }
 
 
-def _best_linear(xs: list[np.ndarray], graph: HeteroData, task: NodeClassification, part: Part) -> Tensor:
-    """Mean probability of one logistic regression a matrix, its strength chosen by the log loss on validation."""
-    store = graph[task.target.node]
-    mask = store.train_mask & (store[task.target.attribute] >= 0)
-    y = store[task.target.attribute][mask].numpy()
-    fitted = []
+def _best_linear(
+    folds: Sequence[HeteroData],
+    task: NodeClassification,
+    part: Part,
+    arrange: Callable[[list[Tensor]], list[Tensor]],
+) -> Tensor:
+    """Logistic regressions of the strength with the least log loss on validation, averaged over the folds."""
+    tried = []
     for strength in STRENGTHS:
-        models = [LogisticRegression(C=strength, max_iter=5000).fit(x[mask.numpy()], y) for x in xs]
-
-        def predict(rows: Tensor, models: list[LogisticRegression] = models) -> Tensor:
-            found = np.mean([m.predict_proba(x[rows.numpy()]) for m, x in zip(models, xs, strict=True)], axis=0)
-            out = torch.zeros(len(found), len(task.target.classes))
-            out[:, torch.from_numpy(models[0].classes_)] = torch.from_numpy(found).float()
-            return out
-
-        loss = task.evaluate(predict(store.val_mask), graph, "val", metrics=["log_loss"])["log_loss"]
-        fitted.append((loss, strength, predict(store[f"{part}_mask"])))
-    return min(fitted, key=lambda one: one[:2])[2]
+        losses, predictions = [], []
+        for graph in folds:
+            predict = _linear(graph, task, arrange(_columns(graph, task.schema)), strength)
+            losses.append(task.evaluate(predict("val"), graph, "val", metrics=["log_loss"])["log_loss"])
+            predictions.append(predict(part))
+        tried.append((float(np.mean(losses)), strength, torch.stack(predictions).mean(dim=0)))
+    return min(tried, key=lambda one: one[:2])[2]
 
 
-def _columns(graph: HeteroData, schema: Schema) -> list[tuple[Tensor, Tensor]]:
+def _linear(graph: HeteroData, task: NodeClassification, xs: list[Tensor], strength: float) -> Callable[[Part], Tensor]:
+    """One logistic regression a matrix, fitted on training; gives the mean of their probabilities for a part."""
+    store = graph[task.target.node]
+    y = store[task.target.attribute]
+    known = store.train_mask & (y >= 0)
+    models = [LogisticRegression(C=strength, max_iter=5000).fit(x[known].numpy(), y[known].numpy()) for x in xs]
+
+    def predict(part: Part) -> Tensor:
+        rows = store[f"{part}_mask"]
+        found = np.mean([m.predict_proba(x[rows].numpy()) for m, x in zip(models, xs, strict=True)], axis=0)
+        probabilities = torch.zeros(len(found), len(task.target.classes))
+        probabilities[:, torch.from_numpy(models[0].classes_)] = torch.from_numpy(found).float()
+        return probabilities
+
+    return predict
+
+
+def _columns(graph: HeteroData, schema: Schema) -> list[Tensor]:
     """The features of the anchors, one matrix a modality; the mean (0, if scaled) where it is absent."""
     anchor = schema.anchor or next(iter(schema.nodes))
     rows = graph[anchor].num_nodes
-    parts = [gather(graph[m].x, graph[m, "of", anchor].edge_index, rows) for m in schema.modalities]
+    columns = [gather(graph[m].x, graph[m, "of", anchor].edge_index, rows)[0] for m in schema.modalities]
     if schema.nodes[anchor].channels:
-        parts.append((graph[anchor].x, torch.ones(rows, dtype=torch.bool)))
-    return [(part, present) for part, present in parts if part.shape[1]]
+        columns.append(graph[anchor].x)
+    return columns
 
 
 def _relations(schema: Schema) -> tuple[tuple[str, str, str], ...]:

@@ -21,6 +21,7 @@ from mmgraph.objectives import Objective
 from mmgraph.tasks import Part, Task
 from mmgraph.tasks.node_classification import HIGHER_IS_BETTER
 from mmgraph.train.module import AtomicCheckpointIO, Best, Module
+from mmgraph.train.threads import limited
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -41,6 +42,8 @@ class FitConfig:
             ``auroc``, ``f1_macro``, …
         checkpoint_every: Epochs between two checkpoints, where a folder for them is given.
         seed: Of dropout.
+        threads: Of the processor; one is the fastest for graphs of some thousand nodes, ``None`` leaves torch's own
+            setting.
 
     Raises:
         ConfigError: An option out of its range.
@@ -59,9 +62,10 @@ class FitConfig:
     monitor: str = "log_loss"
     checkpoint_every: int = 20
     seed: int = 0
+    threads: int | None = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "checkpoint_every"):
+        for name in ("epochs", "patience", "checkpoint_every", "threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
@@ -136,8 +140,23 @@ def fit(
         ArtifactError: The checkpoint in the folder is damaged, or of another model.
 
     Example:
-        >>> from mmgraph import Population, PopulationConfig, load_dataset, stratified_split
-        >>> from mmgraph.recipes_kit import classifier
+        >>> from mmgraph import NodeClassification
+        >>> from mmgraph.encoders import Table
+        >>> from mmgraph.model import Model
+        >>> from mmgraph.objectives import Supervised
+        >>> from mmgraph.schema import Schema
+        >>> from torch_geometric.data import HeteroData
+        >>> graph = HeteroData()
+        >>> graph["a"].x = torch.eye(6).repeat(3, 1)
+        >>> graph["a"].y = torch.tensor([0, 0, 0, 1, 1, 1]).repeat(3)
+        >>> for number, part in enumerate(["train", "val", "test"]):
+        ...     graph["a"][f"{part}_mask"] = torch.arange(18) // 6 == number
+        >>> schema = Schema.infer(graph, anchor="a")
+        >>> model = Model(schema=schema, encoder=Table({"a": 6}, 2), head=nn.Identity())
+        >>> task = NodeClassification(schema)
+        >>> fitted = fit(model, Supervised(task.target), task, graph, FitConfig(epochs=50, weight_decay=0.0))
+        >>> fitted.evaluate("test")["accuracy"]
+        1.0
     """
     config = config or FitConfig()
     best = Best(config.monitor, higher_is_better=HIGHER_IS_BETTER[config.monitor])
@@ -148,7 +167,7 @@ def fit(
         assert checkpoint is not None
         _check_checkpoint(checkpoint, module)
     started = time.perf_counter()
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    with _quiet(), limited(config.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         trainer = _trainer(config, best, folder, progress=progress)
         trainer.fit(

@@ -109,6 +109,19 @@ def test_an_item_is_its_own_best_match():
     assert str(score(vectors[0], vectors[:1], "euclidean")[0]) == "0.0"
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_best_orders_candidates_that_come_in_any_order(seed):
+    candidates = np.random.default_rng(seed).permutation(500)
+    positions, _ = best(np.ones(1, "f4"), np.ones((500, 1), "f4"), candidates, 30, "dot")
+    assert positions.tolist() == list(range(30))
+
+
+def test_what_overflows_single_precision_on_the_way_is_scored_exactly():
+    huge = np.array([3e38] * 32 + [-3e38] * 32)
+    index = Exact([huge, np.roll(huge, 16), [1e38] + [0] * 63], "abc", metric="dot")
+    assert [(hit.id, round(hit.score / 1e38, 3)) for hit in index.search(np.ones(64), 1)] == [("c", 1.0)]
+
+
 def test_zero_vectors_score_zero_under_cosine():
     index = Exact([[0, 0], [1, 0], [-1, 0]], "abc")
     assert [(hit.id, hit.score) for hit in index.search([1, 0])] == [("b", 1.0), ("a", 0.0), ("c", -1.0)]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mmgraph.errors import ConfigError, MissingPackageError
+from mmgraph.errors import ConfigError, DataError, MissingPackageError
 from mmgraph.index import Exact, Faiss
 from mmgraph.index.faiss import KINDS
 from mmgraph.index.score import METRICS
@@ -54,6 +54,14 @@ def test_flat_equals_exact_at_any_scale(metric, scale):
     vectors = (rng.normal(size=(200, 9)) * scale).astype("f4")
     vectors[50:100] = vectors[:50]
     answers = [Kind(vectors, names(200), metric=metric).search_batch(vectors, 5) for Kind in (Exact, Faiss)]
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_flat_equals_exact_where_single_precision_can_not_tell(metric):
+    rng = np.random.default_rng(0)
+    vectors = (rng.normal(size=64) + 1e-6 * rng.normal(size=(400, 64))).astype("f4")
+    answers = [Kind(vectors, names(400), metric=metric).search_batch(vectors, 3) for Kind in (Exact, Faiss)]
     assert answers[0] == answers[1]
 
 
@@ -159,6 +167,24 @@ def test_threads_are_given_back(vectors):
 def test_options_are_checked(options, message):
     with pytest.raises(ConfigError, match=message):
         Faiss(np.eye(3, 2), "abc", **options)
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+def test_vectors_too_long_for_faiss(kind):
+    with pytest.raises(DataError, match=f"at most 1e.18 long for kind '{kind}' under 'dot', got length 3e.30; scale"):
+        Faiss([[3e30], [1]], "ab", kind=kind, metric="dot")
+    assert Faiss([[3e30], [-1]], "ab", kind=kind).search([1], 1)[0].id == "a"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("length", [1e-30, 1e17, 3e38])
+def test_queries_of_any_length(kind, metric, length, vectors):
+    part = vectors[:100] * np.float32(0.5e17)
+    index, reference = Faiss(part, names(100), kind=kind, metric=metric), Exact(part, names(100), metric=metric)
+    query = np.eye(1, 32)[0] * length
+    assert len(index.search(query, 5)) == 5
+    assert index.search(query, 100) == reference.search(query, 100)
 
 
 def test_a_built_index_is_used(vectors):

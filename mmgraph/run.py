@@ -1,0 +1,346 @@
+"""A run: a recipe carried out in a folder that holds all that it gave, and that can be opened and searched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from mmgraph.builders import Population
+from mmgraph.data.graph_file import load_graph, save_graph
+from mmgraph.data.records import Records
+from mmgraph.errors import ArtifactError, ConfigError, DataError
+from mmgraph.files import check_seal, new_folder, read_json, seal, write_bytes, write_json
+from mmgraph.functional import ego
+from mmgraph.index import Exact, Hit, Index
+from mmgraph.index import load as load_index
+from mmgraph.model import Model
+from mmgraph.recipe import Recipe, load_recipe
+from mmgraph.schema import Schema, view
+from mmgraph.train.evaluate import WEIGHTS, evaluate
+from mmgraph.train.record import record
+from mmgraph.train.results import Results
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+FORMAT = "mmgraph.run/1"
+HOPS = 2  # radius of the subgraphs that are embedded and shown
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Args:
+        folder: Where it is.
+        recipe: What was carried out.
+        config: With which settings.
+        results: What came out.
+        facts: Versions, machine, commit, command and time.
+
+    Example:
+        A run is made by :meth:`execute` (or ``mmgraph run``) and opened again by :meth:`open`::
+
+            run = Run.open("runs/population_wdbc")
+            for hit in run.search(id="patient-007", k=5):
+                print(hit.id, hit.score, hit.metadata)
+    """
+
+    folder: Path
+    recipe: Recipe
+    config: Any
+    results: Results
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def execute(cls, recipe: Recipe, config: Any, folder: Path, *, progress: bool = False) -> Run:
+        """Carries out a recipe; in the folder of a killed run it goes on where that stopped.
+
+        Raises:
+            ConfigError: The folder holds a run with other settings.
+        """
+        started = time.perf_counter()
+        _claim(folder, recipe, config)
+        module = recipe.module
+        objective = getattr(module, "make_objective", None)
+        rivals = {
+            name: (lambda schema, make=make: make(config, schema))
+            for name, make in getattr(module, "RIVALS", {}).items()
+        }
+        results = evaluate(
+            lambda run, fold: module.build(config, run, fold),
+            lambda schema: module.make_model(config, schema),
+            runs=config.runs,
+            folds=getattr(config, "folds", 1),
+            config=config.fit,
+            controls=getattr(module, "CONTROLS", None),
+            rivals=rivals,
+            make_objective=(lambda schema: objective(config, schema)) if objective else None,
+            metric=module.METRIC,
+            folder=folder,
+            progress=progress,
+        )
+        write_json(folder / "results.json", results.to_json())
+        _save_graph(module.build(config, 0, 0), folder)
+        facts = {**record(), "seconds": round(time.perf_counter() - started, 1)}
+        run = cls(folder, recipe, config, results, facts)
+        run._make_index().save(folder / "index")
+        write_json(folder / "facts.json", facts)
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """Opens the folder of a finished run.
+
+        Raises:
+            ArtifactError: The folder is not a finished run, or a file in it is damaged.
+        """
+        folder = Path(folder)
+        meta = read_json(folder / "run.json")
+        if meta.get("format") != FORMAT:
+            raise ArtifactError(f"{str(folder)!r} must be a run of format {FORMAT!r}, got {meta.get('format')!r}")
+        recipe = load_recipe(meta["recipe"])
+        results = Results.from_json(read_json(folder / "results.json"))
+        return cls(folder, recipe, recipe.config(meta["config"]), results, read_json(folder / "facts.json"))
+
+    @cached_property
+    def population(self) -> Population | None:
+        """The population of the first run; ``None`` if the recipe's graph is not one."""
+        folder = self.folder / "population"
+        return Population.load(folder) if folder.is_dir() else None
+
+    @cached_property
+    def graph(self) -> HeteroData:
+        """The graph of the first run."""
+        return self._graph_and_schema[0]
+
+    @property
+    def schema(self) -> Schema:
+        """What the graph means."""
+        return self._graph_and_schema[1]
+
+    @cached_property
+    def _graph_and_schema(self) -> tuple[HeteroData, Schema]:
+        if self.population is not None:
+            return self.population.graph, self.population.schema
+        folder = self.folder / "graph"
+        check_seal(folder)
+        return load_graph(folder / "graph.safetensors"), Schema.from_json((folder / "schema.json").read_text())
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The names of the anchors."""
+        return self.population.ids if self.population is not None else _numbered(self.graph, self.schema)
+
+    @cached_property
+    def model(self) -> Model:
+        """The full model of the first run, with its trained weights.
+
+        Raises:
+            ArtifactError: The weights are missing, damaged, or of another model.
+        """
+        path = self.folder / WEIGHTS
+        model: Model = self.recipe.module.make_model(self.config, self.schema)
+        try:
+            model.load_state_dict(load_file(path))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ArtifactError(
+                f"Weights {str(path)!r} must fit the recipe's model: {reason}; run the recipe again"
+            ) from None
+        return model.eval()
+
+    @cached_property
+    def index(self) -> Index:
+        """The index of the subgraphs around all anchors.
+
+        Raises:
+            ArtifactError: It is damaged, or of another schema.
+        """
+        return load_index(self.folder / "index", fingerprint=self.schema.fingerprint, subgraph=self.subgraph)
+
+    def subgraph(self, row: int, *, hops: int = HOPS) -> HeteroData:
+        """The part of the graph within some edges of an anchor, with its modality nodes, without labels.
+
+        Args:
+            row: The anchor's row.
+            hops: Radius, in edges between anchors.
+
+        Returns:
+            A view; ``n_id`` says which rows of the whole graph its nodes are.
+        """
+        return view(self.graph, self.schema, keep={_anchor(self.schema): _around(self.graph, self.schema, row, hops)})
+
+    @torch.no_grad()
+    def embed(self, graph: HeteroData) -> np.ndarray:
+        """The vectors of the subgraphs around the anchors of a graph, ``[anchors, channels]``."""
+        vectors: np.ndarray = self.model.embed_subgraphs(view(graph, self.schema), hops=HOPS).numpy()
+        return vectors
+
+    def search(
+        self,
+        *,
+        id: str | None = None,
+        records: Records | None = None,
+        k: int = 10,
+        where: Mapping[str, Any] | None = None,
+    ) -> list[Hit]:
+        """Finds the subjects whose subgraphs are most like one subject's.
+
+        Args:
+            id: A subject of the run, or
+            records: one new subject's features; it is attached to the population alone.
+            k: How many.
+            where: Metadata that a hit must have, e.g. ``{"part": "train"}``.
+
+        Returns:
+            The hits, best first, each with its similarity, metadata and subgraph.
+
+        Raises:
+            ConfigError: Both or none of ``id`` and ``records``, or records for a graph that is no population.
+            DataError: An unknown id or modality, or records of other than one subject.
+        """
+        if (id is None) == (records is None):
+            raise ConfigError("search needs either id= of a subject or records= of a new one")
+        if id is not None:
+            return self.index.search_id(id, k, where=where)
+        assert records is not None
+        if self.population is None:
+            raise ConfigError(
+                f"New subjects can be attached to a population; {self.recipe.name} has a graph of its own"
+            )
+        if len(records) != 1:
+            raise DataError(f"search takes the records of 1 subject, got {len(records)}")
+        larger = self.population.attach(records)
+        return self.index.search(self.embed(larger.graph)[-1], k, where=where)
+
+    def query_records(self, fields: Mapping[str, Any]) -> Records:
+        """One new subject from JSON: modality → list of numbers; a modality left out or null is missing.
+
+        Raises:
+            DataError: A modality that the population does not have, or none at all.
+            ConfigError: The recipe's graph is not a population.
+        """
+        if self.population is None:
+            raise ConfigError(
+                f"New subjects can be attached to a population; {self.recipe.name} has a graph of its own"
+            )
+        known = {name: scaling.channels for name, scaling in self.population.scaling.items()}
+        names = set(known) | set(self.population.phenotypes)
+        if unknown := sorted(set(fields) - names):
+            raise DataError(f"A query's modalities must be among {sorted(names)}, got {unknown[0]!r}")
+        given = {name: fields.get(name) for name in known}
+        if all(value is None for value in given.values()):
+            raise DataError(f"A query must have at least 1 of the modalities {sorted(known)}, got none")
+        rows = {
+            n: np.full((1, known[n]), np.nan) if v is None else np.array([v], dtype=float) for n, v in given.items()
+        }
+        phenotypes = {name: np.array([fields.get(name)], dtype=object) for name in self.population.phenotypes}
+        return Records(ids=["query"], modalities=rows, phenotypes=phenotypes)
+
+    def write_report(self) -> Path:
+        """Writes the run's HTML page, and says where it is."""
+        from mmgraph.report import write  # drawing packages take a second to import
+
+        return write(self.story(), self.folder / "report.html")
+
+    def story(self) -> Story:
+        """What the run's page is made of."""
+        from mmgraph.report import Neighbourhood, Story
+
+        centre = self._shown()
+        hits = self.index.search_id(self.ids[centre], SHOWN)
+        shown = self.subgraph_of([centre, *(hit.position for hit in hits)])
+        labels, anchor = self._labels(), _anchor(self.schema)
+        return Story(
+            title=self.recipe.title,
+            lead=self.recipe.description.split("\n\n")[0],
+            results=self.results,
+            published=self.recipe.published,
+            config=asdict(self.config),
+            record=self.facts,
+            points=self.index.vectors,
+            point_ids=self.ids,
+            point_labels=[label or "not known" for label in labels],
+            point_parts=parts_of(self.graph, self.schema),
+        )
+
+    def _make_index(self) -> Exact:
+        target = next(iter(self.schema.targets.values()))
+        store = self.graph[_anchor(self.schema)]
+        labels = [target.classes[y] if y >= 0 else None for y in store[target.attribute].tolist()]
+        return Exact(
+            self.embed(self.graph),
+            self.ids,
+            metadata={next(iter(self.schema.targets)): labels, "part": parts_of(self.graph, self.schema)},
+            fingerprint=self.schema.fingerprint,
+        )
+
+
+def parts_of(graph: HeteroData, schema: Schema) -> list[str]:
+    """The part of the split that each anchor is in; ``""`` for none."""
+    store = graph[_anchor(schema)]
+    parts = np.full(store.num_nodes, "", dtype=object)
+    for part in ("train", "val", "test"):
+        parts[store[f"{part}_mask"].numpy()] = part
+    return list(parts)
+
+
+def default_folder(recipe: Recipe, config: Any) -> Path:
+    """Where a run goes if nobody says: one folder for each recipe and settings, so that a killed run is found."""
+    text = json.dumps(asdict(config), sort_keys=True, default=str)
+    return Path("runs") / f"{recipe.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _claim(folder: Path, recipe: Recipe, config: Any) -> None:
+    """Writes what the folder is for, or checks that it is for the same."""
+    path = folder / "run.json"
+    name = recipe.name if recipe.path.is_relative_to(Path(__file__).parents[1]) else str(recipe.path.absolute())
+    meta = {"format": FORMAT, "recipe": name, "config": json.loads(json.dumps(asdict(config)))}
+    if path.exists():
+        found = read_json(path)
+        if {key: found.get(key) for key in meta} != meta:
+            raise ConfigError(f"Folder {str(folder)!r} holds a run with other settings; choose another with --out")
+        return
+    write_json(path, {**meta, "command": " ".join(["mmgraph", *sys.argv[1:]])})
+
+
+def _save_graph(built: Population | tuple[HeteroData, Schema], folder: Path) -> None:
+    if isinstance(built, Population):
+        built.save(folder / "population")
+        return
+    graph, schema = built
+    with new_folder(folder / "graph") as draft:
+        save_graph(graph, draft / "graph.safetensors")
+        write_bytes(draft / "schema.json", schema.to_json().encode())
+        seal(draft)
+
+
+def _around(graph: HeteroData, schema: Schema, row: int, hops: int) -> torch.Tensor:
+    anchor = _anchor(schema)
+    joins = [graph[relation].edge_index for relation in schema.relations(anchor)]
+    index = torch.cat(joins, dim=1) if joins else torch.empty(2, 0, dtype=torch.long)
+    return ego(index, row, graph[anchor].num_nodes, hops=hops)
+
+
+def _anchor(schema: Schema) -> str:
+    if schema.anchor is None:
+        raise ConfigError("A run needs a schema with an anchor, got none; set Schema(anchor=...)")
+    return schema.anchor
+
+
+def _numbered(graph: HeteroData, schema: Schema) -> list[str]:
+    anchor = _anchor(schema)
+    return [f"{anchor}-{row}" for row in range(graph[anchor].num_nodes)]
