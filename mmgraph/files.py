@@ -38,6 +38,7 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -81,6 +82,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    draft.chmod(0o777 & ~_umask())
     try:
         yield draft
         if path.exists():
@@ -130,3 +132,10 @@ def check_seal(folder: Path) -> None:
                 f"File {str(file)!r} is damaged: sha256 must be {expected[:12]}…, got {got[:12]}…; "
                 "make the artifact again, or restore a copy"
             )
+
+
+def _umask() -> int:
+    """What the user keeps from others; temporary files are made for the user alone, finished ones are not."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -35,8 +35,11 @@ from mmgraph.train.results import Results
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
+    from mmgraph.report import Neighbourhood, Story
+
 FORMAT = "mmgraph.run/1"
-HOPS = 2  # radius of the subgraphs that are embedded and shown
+HOPS = 1  # radius of the subgraphs that are embedded and shown
+SHOWN = 12  # neighbours drawn in the report
 
 
 @dataclass(frozen=True)
@@ -258,12 +261,9 @@ class Run:
 
     def story(self) -> Story:
         """What the run's page is made of."""
-        from mmgraph.report import Neighbourhood, Story
+        from mmgraph.report import Story
 
-        centre = self._shown()
-        hits = self.index.search_id(self.ids[centre], SHOWN)
-        shown = self.subgraph_of([centre, *(hit.position for hit in hits)])
-        labels, anchor = self._labels(), _anchor(self.schema)
+        labels = [label or "not known" for label in self.labels]
         return Story(
             title=self.recipe.title,
             lead=self.recipe.description.split("\n\n")[0],
@@ -273,18 +273,46 @@ class Run:
             record=self.facts,
             points=self.index.vectors,
             point_ids=self.ids,
-            point_labels=[label or "not known" for label in labels],
+            point_labels=labels,
             point_parts=parts_of(self.graph, self.schema),
+            neighbourhood=self._neighbourhood(labels),
         )
 
-    def _make_index(self) -> Exact:
+    def _neighbourhood(self, labels: Sequence[str]) -> Neighbourhood:
+        """The first test subject, those most like it, and the relations among them."""
+        from mmgraph.report import Neighbourhood
+
+        parts = parts_of(self.graph, self.schema)
+        centre = parts.index("test") if "test" in parts else 0
+        hits = self.index.search_id(self.ids[centre], SHOWN)
+        rows = [centre, *(hit.position for hit in hits)]
+        place = {row: position for position, row in enumerate(rows)}
+        edges = {
+            (min(place[u], place[v]), max(place[u], place[v]), relation[1])
+            for relation in self.schema.relations(_anchor(self.schema))
+            for u, v in self.graph[relation].edge_index.T.tolist()
+            if u in place and v in place
+        }
+        return Neighbourhood(
+            centre=self.ids[centre],
+            ids=[self.ids[row] for row in rows],
+            labels=[labels[row] for row in rows],
+            edges=sorted(edges),
+            similarity=[1.0, *(hit.score for hit in hits)],
+        )
+
+    @property
+    def labels(self) -> list[str | None]:
+        """The class of each anchor, ``None`` where it is not known."""
         target = next(iter(self.schema.targets.values()))
-        store = self.graph[_anchor(self.schema)]
-        labels = [target.classes[y] if y >= 0 else None for y in store[target.attribute].tolist()]
+        classes = self.graph[target.node][target.attribute].tolist()
+        return [target.classes[number] if number >= 0 else None for number in classes]
+
+    def _make_index(self) -> Exact:
         return Exact(
             self.embed(self.graph),
             self.ids,
-            metadata={next(iter(self.schema.targets)): labels, "part": parts_of(self.graph, self.schema)},
+            metadata={next(iter(self.schema.targets)): self.labels, "part": parts_of(self.graph, self.schema)},
             fingerprint=self.schema.fingerprint,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from rich.console import Console
 
 from mmgraph.cli.table import results_table
 from mmgraph.errors import ConfigError
-from mmgraph.recipe import load_recipe, recipe_paths
+from mmgraph.recipe import Recipe, load_recipe, recipe_paths
 from mmgraph.run import Run, default_folder
 
 HELP = """usage: mmgraph run RECIPE [--out DIR] [--json] [--FIELD VALUE ...]
@@ -41,16 +41,8 @@ def main(words: Sequence[str]) -> None:
         return
     recipe = load_recipe(words[0])
 
-    @dataclass
-    class Options:
-        config: Annotated[recipe.module.Config, tyro.conf.arg(name="")]  # type: ignore[name-defined]
-        out: Path | None = None
-        """Folder of the run; by default runs/RECIPE-SETTINGS. A killed run in it is resumed."""
-        json: bool = False
-        """Print the scores as JSON."""
-
     options: Any = tyro.cli(
-        Options,
+        _options(recipe),
         args=list(words[1:]),
         prog=f"mmgraph run {recipe.name}",
         description=f"{recipe.title}\n\n{recipe.description}",
@@ -66,3 +58,17 @@ def main(words: Sequence[str]) -> None:
     console.print(results_table(run.results, title=recipe.title))
     console.print(run.results.verdict())
     console.print(f"run: {folder}\nreport: {page}", soft_wrap=True)
+
+
+def _options(recipe: Recipe) -> type:
+    """The fields of the recipe's ``Config`` without a prefix, and the command's own flags."""
+    arg = tyro.conf.arg
+    out = arg(help="Folder of the run; by default runs/RECIPE-SETTINGS. A killed run in it goes on.")
+    return make_dataclass(
+        "Options",
+        [
+            ("config", Annotated[recipe.module.Config, arg(name="")], field(default_factory=recipe.module.Config)),
+            ("out", Annotated[Path | None, out], field(default=None)),
+            ("json", Annotated[bool, arg(help="Print the scores as JSON.")], field(default=False)),
+        ],
+    )

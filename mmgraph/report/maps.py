@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MOST_POINTS = 3000
 FEW_POINTS = 50  # below it, principal components say as much as t-SNE
 MOST_NAMED = 24  # nodes of a neighbourhood that have room for their ids
+WIDTH, HEIGHT, RADIUS = 440, 380, 140  # of a neighbourhood, in pixels
 RELATIONS = 6  # colours and dashes of edges
 
 
@@ -29,7 +30,7 @@ def subjects(story: Story) -> Panel:
     flat, how = plane(story.points[rows])
     names = list(dict.fromkeys(sorted(story.point_labels)))
     numbers = {name: number for number, name in enumerate(names)}
-    spots = fit_box(flat, 640, 440, margin=10)
+    spots, height = fit_box(flat, 640, 440, margin=10)
     parts = [story.point_parts[row] if story.point_parts else "" for row in rows]
     order = sorted(range(len(rows)), key=lambda place: ["", *PARTS].index(parts[place]))  # test rows on top
     marks = []
@@ -45,7 +46,7 @@ def subjects(story: Story) -> Panel:
     legend = [Key(swatch(mark(numbers[name], 8, 8, 5, "")), str(name)) for name in names]
     legend += [Key(swatch(mark(0, 8, 8, 5, "", f"{part} bare")), PARTS[part]) for part in PARTS if part and part in parts]
     label = f"Scatter map of {len(rows)} subjects coloured by {len(names)} labels"
-    return Panel(title, note, _svg(640, 440, label, marks), legend, wide=True)
+    return Panel(title, note, _svg(640, height, label, marks), legend, wide=True)
 
 
 def neighbours(around: Neighbourhood | None) -> Panel:
@@ -53,8 +54,7 @@ def neighbours(around: Neighbourhood | None) -> Panel:
     title = "One neighbourhood"
     if around is None:
         return Panel(title, "No neighbourhood: the story was given none.")
-    width, height = 400, 400
-    spots = ring(around) * 138 + (width / 2, height / 2)  # [ids, 2]
+    spots = ring(around) * RADIUS + (WIDTH / 2, HEIGHT / 2)  # [ids, 2]
     labels = list(dict.fromkeys(sorted(around.labels)))
     relations = list(dict.fromkeys(edge[2] for edge in around.edges))
     drawn = [_edge(spots, edge, relations, around.ids) for edge in _once(around.edges)]
@@ -70,7 +70,7 @@ def neighbours(around: Neighbourhood | None) -> Panel:
         line = Markup('<path class="edge e{}" d="M1 8h26"/>').format(number % RELATIONS)
         legend.append(Key(swatch(line, 28), name))
     label = f"Graph of {around.centre} and its {len(around.ids) - 1} neighbours, joined by {', '.join(relations) or 'nothing'}"
-    return Panel(title, note, _svg(width, height, label, drawn), legend)
+    return Panel(title, note, _svg(WIDTH, HEIGHT, label, drawn), legend)
 
 
 def sample(rows: int) -> np.ndarray:
@@ -116,13 +116,13 @@ def principal(points: np.ndarray, most: int) -> np.ndarray:
     return centred @ (axes * signs[:, None]).T
 
 
-def fit_box(flat: np.ndarray, width: float, height: float, *, margin: float) -> np.ndarray:
-    """Places ``[rows, 2]`` in a box of pixels, both axes stretched alike."""
+def fit_box(flat: np.ndarray, width: int, most: int, *, margin: int) -> tuple[np.ndarray, int]:
+    """Places ``[rows, 2]`` in a box of pixels, both axes stretched alike, and the height that it takes."""
     low, high = flat.min(axis=0), flat.max(axis=0)
-    room = np.array([width, height]) - 2 * margin
-    span = high - low
+    room, span = np.array([width, most]) - 2 * margin, high - low
     scale = min((room[axis] / span[axis] for axis in (0, 1) if span[axis] > 0), default=1.0)
-    return (flat - (low + high) / 2) * scale * (1, -1) + np.array([width, height]) / 2
+    height = max(160, round(span[1] * scale + 2 * margin))
+    return (flat - (low + high) / 2) * scale * (1, -1) + np.array([width, height]) / 2, height
 
 
 def ring(around: Neighbourhood) -> np.ndarray:
@@ -166,8 +166,8 @@ def _node(around: Neighbourhood, place: int, spot: np.ndarray, number: int, labe
 
 def _name(name: str, spot: np.ndarray, centre: np.ndarray, central: bool) -> Markup:
     x, y = spot.tolist()
-    side = 0.0 if central else (x - centre[0]) / 138
-    anchor = "middle" if abs(side) < 0.25 else "start" if side > 0 else "end"
+    side = 0.0 if central else (x - centre[0]) / RADIUS
+    anchor = "middle" if abs(side) < 0.12 else "start" if side > 0 else "end"
     below = 30 if central else 4 if anchor != "middle" else 22 if y > centre[1] else -13
     aside = {"middle": 0, "start": 12, "end": -12}[anchor]
     text = Markup('<text class="name{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>')

@@ -154,7 +154,7 @@ def _curve(box: Axes, cell: Cell, key: str) -> None:
     epochs, values = np.array(entries, dtype=float).T
     box.plot(epochs, values, color=BLUE if key.startswith("train_") else ORANGE, linewidth=1.1, alpha=0.75)
     chosen = epochs == cell.best_epoch
-    box.plot(epochs[chosen], values[chosen], "o", color=CHOSEN, markersize=5, markeredgecolor=PANEL, zorder=5)
+    box.plot(epochs[chosen], values[chosen], "o", color=CHOSEN, markersize=6.5, markeredgecolor=PANEL, zorder=5)
 
 
 def _matrix(box: Axes, counts: np.ndarray, names: Sequence[str]) -> None:
@@ -162,7 +162,7 @@ def _matrix(box: Axes, counts: np.ndarray, names: Sequence[str]) -> None:
 
     rows = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(rows, 1)  # [true, predicted]
-    size = float(np.clip(30 / len(names), 5, 12))
+    size = float(np.clip(64 / len(names), 6, 12))
     for (true, predicted), count in np.ndenumerate(counts):
         share = shares[true, predicted]
         box.add_patch(Rectangle((predicted - 0.48, true - 0.48), 0.96, 0.96, color=BLUE, alpha=0.06 + 0.94 * share, lw=0))
@@ -171,7 +171,7 @@ def _matrix(box: Axes, counts: np.ndarray, names: Sequence[str]) -> None:
             box.text(
                 predicted, true, said, ha="center", va="center", color=STRONG if share > 0.5 else INK, size=size
             )
-    short = [plain(name, 14) for name in names]
+    short = [plain(name, 11) for name in names]
     box.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal", xlabel="predicted", ylabel="true")
     slant = 0 if max(map(len, short)) * len(names) <= 28 else 90
     box.set_xticks(range(len(names)), short, rotation=slant, parse_math=False)
@@ -189,7 +189,7 @@ def _reliability(figure: Figure, bins: Bins, error: float) -> None:
     area = 18 + 90 * bins.counts[some] / bins.counts.max()
     top.plot(bins.confidence[some], bins.accuracy[some], color=BLUE, linewidth=1)
     top.scatter(bins.confidence[some], bins.accuracy[some], s=area, color=BLUE, edgecolor=PANEL, zorder=3)
-    top.set(xlim=(left, 1.02), ylim=(-0.03, 1.03))
+    top.set(xlim=(left, 1.02), ylim=(max(0.0, min(left, float(bins.accuracy[some].min()))) - 0.03, 1.03))
     top.set_title(f"Share that is right (ECE {error:.3f})")
     bottom.bar((np.arange(BINS) + 0.5) / BINS, bins.counts, width=0.86 / BINS, color=BLUE, alpha=0.7)
     bottom.set_title("Predictions")

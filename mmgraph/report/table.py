@@ -12,14 +12,15 @@ from markupsafe import Markup
 if TYPE_CHECKING:
     from mmgraph.train.results import Difference, Results
 
-WIDTH, HEIGHT = 150, 20
+WIDTH, HEIGHT = 116, 20
+LEFT_TIP, RIGHT_TIP = '<path class="tip" d="M8 5l-6 5l6 5"/>', f'<path class="tip" d="M{WIDTH - 8} 5l6 5l-6 5"/>'
 
 ABOUT = {
     "full": "the model of this run",
     "no_graph": "same model, no relations",
-    "shuffled_edges": "same graph, nodes relabelled at random",
-    "flat_linear": "logistic regression on all features",
-    "late_linear": "one logistic regression a modality",
+    "shuffled_edges": "nodes relabelled at random",
+    "flat_linear": "one logistic regression",
+    "late_linear": "one regression a modality",
     "majority": "shares of the classes: chance",
 }
 """Control → what it is, in a few words (see :mod:`mmgraph.tasks.controls`)."""
@@ -71,7 +72,9 @@ def table(results: Results) -> list[Row]:
     """The rows, the full model first."""
     gaps = {variant: difference(results, variant) for variant in results.variants[1:]}
     limit = reach([gap for gap in gaps.values() if gap is not None])
-    return [_row(results, variant, gaps.get(variant), limit) for variant in results.variants]
+    near = [variant for variant in results.variants if (gap := gaps.get(variant)) is None or abs(gap.mean) <= limit]
+    scale = _range(results, near)
+    return [_row(results, variant, gaps.get(variant), limit, scale) for variant in results.variants]
 
 
 def difference(results: Results, variant: str) -> Difference | None:
@@ -105,8 +108,8 @@ def reach(gaps: Sequence[Difference]) -> float:
     ends = sorted(max(abs(end) for end in (gap.low, gap.mean, gap.high) if math.isfinite(end)) for gap in gaps)
     if not ends or ends[-1] == 0:
         return 1.0
-    middle = ends[len(ends) // 2]
-    return 1.08 * (min(ends[-1], 2.5 * middle) if middle > 0 else ends[-1])
+    near = [end for end in ends if end <= 3 * ends[(len(ends) - 1) // 2]]
+    return 1.08 * (near[-1] or ends[-1])
 
 
 def interval_bar(gap: Difference, limit: float) -> Markup:
@@ -120,9 +123,9 @@ def interval_bar(gap: Difference, limit: float) -> Markup:
     parts = [Markup('<path class="zero" d="M{0} 0V{1}"/>').format(middle, HEIGHT)]
     parts.append(Markup('<path class="range" d="M{:.1f} 10H{:.1f}"/>').format(low, max(high, low + 0.5)))
     if gap.high > limit:
-        parts.append(Markup('<path class="tip" d="M{} 5l6 5l-6 5"/>').format(WIDTH - 8))
+        parts.append(Markup(RIGHT_TIP))
     if gap.low < -limit:
-        parts.append(Markup('<path class="tip" d="M8 5l-6 5l6 5"/>'))
+        parts.append(Markup(LEFT_TIP))
     if abs(gap.mean) <= limit:
         parts.append(Markup('<circle class="dot" cx="{:.1f}" cy="10" r="4"/>').format(dot))
     label = f"difference {signed(gap.mean)}, 95% interval {signed(gap.low)} to {signed(gap.high)}"
@@ -130,12 +133,15 @@ def interval_bar(gap: Difference, limit: float) -> Markup:
 
 
 def run_dots(values: np.ndarray, low: float, high: float) -> Markup:
-    """The scores of a variant ``[runs]``, a dot a run, with a line at their mean."""
-    span = high - low if high > low else 1.0
-    places = 6 + (WIDTH - 12) * (values[np.isfinite(values)] - low) / span
-    dots = [Markup('<circle class="run" cx="{:.1f}" cy="10" r="3.5"/>').format(place) for place in places.tolist()]
-    if dots:
+    """The scores of a variant ``[runs]``, a dot a run, with a line at their mean; an arrow to those off the scale."""
+    finite = values[np.isfinite(values)]
+    places = 10 + (WIDTH - 20) * (finite - low) / (high - low if high > low else 1.0)  # [runs]
+    inside = places[(places >= 0) & (places <= WIDTH)].tolist()
+    dots = [Markup('<circle class="run" cx="{:.1f}" cy="10" r="3.5"/>').format(place) for place in inside]
+    if len(inside) == len(finite) > 0:
         dots.append(Markup('<path class="mean" d="M{:.1f} 2V18"/>').format(float(places.mean())))
+    elif len(finite):
+        dots.append(Markup(LEFT_TIP if places.mean() < 0 else RIGHT_TIP))
     return _svg("runs: " + ", ".join(number(value) for value in values.tolist()), Markup("").join(dots), "dots")
 
 
@@ -181,16 +187,16 @@ def probability(value: float) -> str:
     return "< 0.001" if value < 0.001 else number(value)
 
 
-def _row(results: Results, variant: str, gap: Difference | None, limit: float) -> Row:
+def _row(results: Results, variant: str, gap: Difference | None, limit: float, scale: tuple[float, float]) -> Row:
     scores = [_score(results, variant, metric) for metric in results.metrics]
     about = ABOUT.get(variant, "")
     if variant.startswith("without:"):
-        about = "same model, trained without this modality"
+        about = "same model, one modality less"
     return Row(
         variant=variant,
         about=about,
         scores=scores,
-        dots=run_dots(_values(results, variant, results.metric), *_range(results)),
+        dots=run_dots(_values(results, variant, results.metric), *scale),
         bar=Markup("") if gap is None or gap.runs < 2 else interval_bar(gap, limit),
         difference="" if gap is None else signed(gap.mean),
         interval="" if gap is None or gap.runs < 2 else f"{signed(gap.low)} to {signed(gap.high)}",
@@ -212,8 +218,8 @@ def _values(results: Results, variant: str, metric: str) -> np.ndarray:
     return results.values(variant, metric) if all(metric in cell.metrics for cell in cells) else np.empty(0)
 
 
-def _range(results: Results) -> tuple[float, float]:
-    found = [cell.metrics.get(results.metric, math.nan) for cell in results.cells]
+def _range(results: Results, variants: Sequence[str]) -> tuple[float, float]:
+    found = [cell.metrics.get(results.metric, math.nan) for cell in results.cells if cell.variant in variants]
     finite = [value for value in found if math.isfinite(value)]
     return (min(finite), max(finite)) if finite else (0.0, 1.0)
 

@@ -116,7 +116,7 @@ def evaluate(
                     cell = _cell(trial, name, rivals.get(name, make_model), make_objective, config, path)
                     if path is not None:
                         write_json(path, cell.to_json())
-                        shutil.rmtree(_fits(path), ignore_errors=True)
+                        shutil.rmtree(_fits(path).parent, ignore_errors=True)  # one fit is under way at a time
                 cells.append(cell)
                 bar.advance(bar_task)
     return Results(cells, metric, HIGHER_IS_BETTER, classes)

@@ -71,4 +71,3 @@ def _model(config: Config, schema: mg.Schema, between: layers.Layer) -> mg.Model
         between=between,
         head=nn.Linear(config.channels, subjects),
     )
-

@@ -1,0 +1,66 @@
+"""ROSMAP, Alzheimer's disease from three omics: predict by modality, then propagate over the population.
+
+Source: Gasteiger, Bojchevski and Günnemann 2019, Predict then propagate; arXiv:1810.05997. Data and published
+scores: Wang et al. 2021, MOGONET, Nature Communications 12, 3445 (on its shipped split, which is easier).
+Command: mmgraph run gasteiger2019_appnp_rosmap
+Cost: two minutes on one core.
+Expected: accuracy about .80, AUROC about .89 over ten stratified resplits; no gain from the graph.
+Differs from the paper: one linear predictor a modality, on ranks, their logits averaged; neighbours are those with
+similar profiles. Each run averages five models, each stopped early on its own fifth of the training part; the
+linear controls are averaged in the same way.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+import mmgraph as mg
+from mmgraph import encoders, fusion, layers
+
+DATA, METRIC = "rosmap", "auroc"
+PUBLISHED = (
+    {"source": "MOGONET (Wang et al. 2021), shipped split", "metric": "accuracy", "value": 0.815},
+    {"source": "MOGONET (Wang et al. 2021), shipped split", "metric": "f1", "value": 0.821},
+    {"source": "MOGONET (Wang et al. 2021), shipped split", "metric": "auroc", "value": 0.874},
+)
+EXPECT = {"accuracy": (0.80, 0.03), "auroc": (0.89, 0.02)}
+
+
+@dataclass(frozen=True)
+class Config:
+    """How to run.
+
+    Args:
+        runs: Resplits, 70 % against 30 %, each stratified.
+        folds: Models averaged in a run, each validated on its own part of the 70 %.
+        alpha: How far a subject's logits move towards its neighbours'.
+        rounds: How many times.
+        dropout: Share of the values zeroed while training.
+        population: How subjects are joined.
+        fit: How to train.
+    """
+
+    runs: int = 10
+    folds: int = 5
+    alpha: float = 0.2
+    rounds: int = 2
+    dropout: float = 0.5
+    population: mg.PopulationConfig = mg.PopulationConfig(k=15, metric="correlation", scale="rank")
+    fit: mg.FitConfig = mg.FitConfig(epochs=300, learning_rate=0.003, weight_decay=0.01, patience=30)
+
+
+def build(config: Config, run: int, fold: int) -> mg.Population:
+    records = mg.load_dataset(DATA)
+    split = mg.stratified_split(records.labels, test=0.3, val=0.2, seed=run)
+    return mg.Population.fit(records, split.fold(records.labels, fold, config.folds, seed=run), config.population)
+
+
+def make_model(config: Config, schema: mg.Schema) -> mg.Model:
+    widths = {name: schema.nodes[name].channels for name in schema.modalities}
+    return mg.Model(
+        schema=schema,
+        encoder=encoders.Table(widths, len(schema.targets["diagnosis"].classes), dropout=config.dropout),
+        fusion=fusion.Sum(mean=True),
+        between=layers.Smooth(relations=schema.relations(schema.anchor), rounds=config.rounds, alpha=config.alpha),
+        head=nn.Identity(),
+    )
