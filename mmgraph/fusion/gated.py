@@ -41,7 +41,8 @@ class Gated(Fusion):
     def forward(self, parts: Parts, present: Present) -> torch.Tensor:
         """Gives ``[anchors, channels]``."""
         check_parts(parts, self.widths)
-        said = concat_parts(parts, present)  # [anchors, sum of widths]
-        values = {name: torch.tanh(value(parts[name])) for name, value in self.value.items()}
+        said = concat_parts(parts, present)  # [anchors, sum of widths]; zeros where a part is absent
+        heard = dict(zip(self.widths, said.split(list(self.widths.values()), dim=1), strict=True))
+        values = {name: torch.tanh(value(heard[name])) for name, value in self.value.items()}
         gates = {name: torch.sigmoid(gate(said)) for name, gate in self.gate.items()}
         return gated_parts(values, gates, present)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
+from torch import Tensor, nn
+
 from mmgraph.errors import ConfigError
 from mmgraph.functional.message import aggregate, degree
 from mmgraph.layers.base import Layer, check_relations
-from mmgraph.typing import EdgeSets, EdgeType, Features
+from mmgraph.typing import EdgeSet, EdgeSets, EdgeType, Features
 
 
 class Smooth(Layer):
@@ -18,7 +21,8 @@ class Smooth(Layer):
         + \alpha \frac{1}{|R_v|} \sum_{r \in R_v} \mathrm{mean}_{u \in N_r(v)} h^k_u
 
     where :math:`R_v` are the relations in which v has neighbours; a node without any keeps :math:`h^0`.
-    It has no parameters.
+    :math:`\alpha` is fixed, or learned: one number :math:`\tanh(a)`, which starts at 0 (no graph), so that
+    training decides whether neighbours count; a negative one moves states *away* from their neighbours' mean.
 
     Source: Gasteiger, Bojchevski and Günnemann 2019, Predict then propagate: graph neural networks meet
     personalized PageRank, eq. 5; arXiv:1810.05997 (their α is 1 - ours; rows normalised by the in-degree).
@@ -26,13 +30,12 @@ class Smooth(Layer):
     Args:
         relations: Edge types between nodes of one type.
         rounds: How many times.
-        alpha: How far a state moves, between 0 and 1.
+        alpha: How far a state moves, between 0 and 1; ``None`` to learn it.
 
     Raises:
         ConfigError: An option out of its range, or a relation between two types.
 
     Example:
-        >>> import torch
         >>> from mmgraph.typing import EdgeSet
         >>> layer = Smooth(relations=[("a", "near", "a")], rounds=1, alpha=0.5)
         >>> edges = {("a", "near", "a"): EdgeSet(torch.tensor([[0], [1]]))}
@@ -40,30 +43,42 @@ class Smooth(Layer):
         [2.0, 1.0]
     """
 
-    def __init__(self, *, relations: Iterable[EdgeType], rounds: int = 2, alpha: float = 0.5) -> None:
+    def __init__(self, *, relations: Iterable[EdgeType], rounds: int = 2, alpha: float | None = 0.5) -> None:
         super().__init__()
-        if rounds < 1 or not 0 < alpha < 1:
+        if rounds < 1 or (alpha is not None and not 0 < alpha < 1):
             raise ConfigError(f"rounds must be at least 1 and alpha in (0, 1), got rounds={rounds}, alpha={alpha}")
         self.relations = check_relations(relations)
-        if mixed := [r for r in self.relations if r[0] != r[2]]:
+        if mixed := [relation for relation in self.relations if relation[0] != relation[2]]:
             raise ConfigError(f"Smooth joins nodes of one type, got {mixed[0]}")
-        self.rounds, self.alpha = rounds, alpha
+        self.rounds = rounds
+        self.fixed = alpha
+        self.gate = nn.Parameter(torch.zeros(1)) if alpha is None else None  # a, where alpha is learned
+
+    @property
+    def alpha(self) -> Tensor | float:
+        """How far a state moves."""
+        if self.gate is not None:
+            return torch.tanh(self.gate)
+        assert self.fixed is not None
+        return self.fixed
 
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives states of the same shapes."""
-        states = dict(features)
-        for node in {relation[0] for relation in self.relations}:
-            own = [edges[relation] for relation in self.relations if relation[0] == node]
-            start = state = features[node]
-            reached = [(degree(index, len(start), weight=weight) > 0)[:, None] for index, weight in own]
-            count = sum(mask.to(start.dtype) for mask in reached)  # [rows, 1]
-            for _ in range(self.rounds):
-                means = [aggregate(state, i, len(start), weight=w, reduce="mean") for i, w in own]
-                moved = (1 - self.alpha) * start + self.alpha * sum(means) / count.clamp_min(1)
-                state = moved.where(count > 0, start)  # [rows, channels]
-            states[node] = state
-        return states
+        nodes = dict.fromkeys(relation[0] for relation in self.relations)
+        own = {node: [edges[relation] for relation in self.relations if relation[0] == node] for node in nodes}
+        return {**features, **{node: self._smooth(features[node], sets) for node, sets in own.items()}}
+
+    def _smooth(self, start: Tensor, sets: list[EdgeSet]) -> Tensor:
+        rows = len(start)
+        reached = [(degree(index, rows, weight=weight) > 0)[:, None] for index, weight in sets]
+        count = torch.stack(reached).sum(dim=0)  # [rows, 1]: in how many relations a node has neighbours
+        state = start
+        for _ in range(self.rounds):
+            means = [aggregate(state, index, rows, weight=weight, reduce="mean") for index, weight in sets]
+            mean = torch.stack(means).sum(dim=0) / count.clamp_min(1)
+            state = (start + self.alpha * (mean - start)).where(count > 0, start)  # [rows, channels]
+        return state
 
     def extra_repr(self) -> str:
         """What is printed of the layer."""
-        return f"rounds={self.rounds}, alpha={self.alpha}"
+        return f"rounds={self.rounds}, alpha={'learned' if self.fixed is None else self.fixed}"

@@ -77,7 +77,7 @@ def _context(story: Story) -> dict[str, Any]:
     results = story.results
     panels = [
         [plots.curves(results), plots.calibration(results), plots.confusion(results)],
-        [maps.subjects(story), maps.neighbours(story.neighbourhood)],
+        [maps.subjects(story), maps.neighbours(story)],
     ]
     rows, verdicts = table.table(results), table.verdicts(results)
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ MOST_POINTS = 3000
 FEW_POINTS = 50  # below it, principal components say as much as t-SNE
 MOST_NAMED = 24  # nodes of a neighbourhood that have room for their ids
 WIDTH, HEIGHT, RADIUS = 440, 380, 140  # of a neighbourhood, in pixels
+UNLABELLED = 7  # number of the grey mark
 RELATIONS = 6  # colours and dashes of edges
 
 
@@ -26,51 +27,51 @@ def subjects(story: Story) -> Panel:
     title = "Map of the subjects"
     if story.points is None or not len(story.points):
         return Panel(title, "No map: the story was given no embeddings of the subjects.")
-    rows = sample(len(story.points))
+    rows, numbers = sample(len(story.points)), label_numbers(story)
     flat, how = plane(story.points[rows])
-    names = list(dict.fromkeys(sorted(story.point_labels)))
-    numbers = {name: number for number, name in enumerate(names)}
     spots, height = fit_box(flat, 640, 440, margin=10)
-    parts = [story.point_parts[row] if story.point_parts else "" for row in rows]
-    order = sorted(range(len(rows)), key=lambda place: ["", *PARTS].index(parts[place]))  # test rows on top
-    marks = []
-    for place in order:
-        row = rows[place]
-        label = story.point_labels[row] if story.point_labels else ""
-        said = [story.point_ids[row] if story.point_ids else f"row {row}", label, PARTS[parts[place]] if parts[place] else ""]
-        hover = " · ".join(part for part in said if part)
-        marks.append(mark(numbers.get(label, 0), *spots[place], 4, hover, parts[place]))
+    layer = {part: number for number, part in enumerate(["", "train", "val", "test"])}
+    drawn = sorted(enumerate(rows.tolist()), key=lambda one: layer[_at(story.point_parts, one[1])])  # test rows on top
+    marks = [_subject(story, row, spots[place], numbers) for place, row in drawn]
     note = f"{len(story.points):,} subjects by their embeddings, {how}; nearness means likeness, the axes mean nothing."
     if len(rows) < len(story.points):
         note += f" A sample of {len(rows):,} is drawn."
-    legend = [Key(swatch(mark(numbers[name], 8, 8, 5, "")), str(name)) for name in names]
-    legend += [Key(swatch(mark(0, 8, 8, 5, "", f"{part} bare")), PARTS[part]) for part in PARTS if part and part in parts]
-    label = f"Scatter map of {len(rows)} subjects coloured by {len(names)} labels"
+    legend = _label_keys(story.point_labels, numbers)
+    for part, said in PARTS.items():
+        if part and part in story.point_parts:
+            legend.append(Key(swatch(mark(0, 8, 8, 5, "", f"{part} bare")), said))
+    label = f"Scatter map of {len(rows)} subjects, coloured by {len(set(story.point_labels))} labels"
     return Panel(title, note, _svg(640, height, label, marks), legend, wide=True)
 
 
-def neighbours(around: Neighbourhood | None) -> Panel:
+def neighbours(story: Story) -> Panel:
     """One subject in the middle, and those it is joined to around it, the more alike the nearer."""
-    title = "One neighbourhood"
+    title, around = "One neighbourhood", story.neighbourhood
     if around is None:
         return Panel(title, "No neighbourhood: the story was given none.")
     spots = ring(around) * RADIUS + (WIDTH / 2, HEIGHT / 2)  # [ids, 2]
-    labels = list(dict.fromkeys(sorted(around.labels)))
-    relations = list(dict.fromkeys(edge[2] for edge in around.edges))
-    drawn = [_edge(spots, edge, relations, around.ids) for edge in _once(around.edges)]
-    for place, name in enumerate(around.ids):
-        label = around.labels[place] if around.labels else ""
-        drawn.append(_node(around, place, spots[place], labels.index(label) if label else 0, label))
-        if len(around.ids) <= MOST_NAMED:
-            drawn.append(_name(str(name), spots[place], spots[around.position], place == around.position))
-    nearer = " The nearer, the more similar." if around.similarity else ""
-    note = f"{around.centre} and the {len(around.ids) - 1} around it, {len(drawn) and len(around.edges)} edges.{nearer}"
-    legend = [Key(swatch(mark(number, 8, 8, 5, "")), str(name)) for number, name in enumerate(labels)]
-    for number, name in enumerate(relations):
+    numbers, edges = label_numbers(story), _once(around.edges)
+    relations = list(dict.fromkeys(relation for _, _, relation in around.edges))
+    drawn = [_edge(around, spots, edge, relations) for edge in edges]
+    drawn += [_node(around, place, spot, numbers) for place, spot in enumerate(spots)]
+    if len(around.ids) <= MOST_NAMED:
+        drawn += [_name(around, place, spot) for place, spot in enumerate(spots)]
+    legend = _label_keys(around.labels, numbers)
+    for number, relation in enumerate(relations):
         line = Markup('<path class="edge e{}" d="M1 8h26"/>').format(number % RELATIONS)
-        legend.append(Key(swatch(line, 28), name))
-    label = f"Graph of {around.centre} and its {len(around.ids) - 1} neighbours, joined by {', '.join(relations) or 'nothing'}"
+        legend.append(Key(swatch(line, 28), relation))
+    near = " The nearer, the more similar." if len(around.similarity) else ""
+    note = f"{around.centre} with {len(around.ids) - 1} others, joined by {len(edges)} edges.{near}"
+    label = f"Graph of {around.centre} with {len(around.ids) - 1} others, joined by {', '.join(relations) or 'nothing'}"
     return Panel(title, note, _svg(WIDTH, HEIGHT, label, drawn), legend)
+
+
+def label_numbers(story: Story) -> dict[str, int]:
+    """Label → number of its colour and shape, the same in both drawings: classes in their order, then others."""
+    around = story.neighbourhood
+    found = {*story.point_labels, *(around.labels if around else ())} - {""}
+    classes = [name for name in story.results.classes if name in found]
+    return {name: number for number, name in enumerate([*classes, *sorted(found.difference(classes))])}
 
 
 def sample(rows: int) -> np.ndarray:
@@ -129,7 +130,7 @@ def ring(around: Neighbourhood) -> np.ndarray:
     """Places ``[ids, 2]`` around a centre at the origin: by label, then by likeness, at their distances."""
     far = around.distances
     others = [place for place in range(len(around.ids)) if place != around.position]
-    others.sort(key=lambda place: (around.labels[place] if around.labels else "", far[place], place))
+    others.sort(key=lambda place: (_at(around.labels, place), far[place], place))
     spots = np.zeros((len(around.ids), 2))
     for turn, place in enumerate(others):
         angle = 2 * np.pi * (turn + 0.5) / len(others) - np.pi / 2
@@ -142,36 +143,60 @@ def _once(edges: Sequence[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
     return list(dict.fromkeys((min(a, b), max(a, b), relation) for a, b, relation in edges if a != b))
 
 
-def _edge(spots: np.ndarray, edge: tuple[int, int, str], relations: Sequence[str], ids: Sequence[str]) -> Markup:
-    """A line, bent a little by its relation, so that several between the same two are seen."""
+def _edge(around: Neighbourhood, spots: np.ndarray, edge: tuple[int, int, str], relations: Sequence[str]) -> Markup:
+    """A line, bent a little by its relation, so that several between the same two are seen; faint off the centre."""
     start, end, number = spots[edge[0]], spots[edge[1]], relations.index(edge[2])
     along = end - start
     side = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-9)
     bend = (start + end) / 2 + side * (number - (len(relations) - 1) / 2) * 14
     path = "M{:.1f} {:.1f}Q{:.1f} {:.1f} {:.1f} {:.1f}".format(*start, *bend, *end)
-    said = f"{ids[edge[0]]} — {ids[edge[1]]}: {edge[2]}"
-    return Markup('<path class="edge e{}" d="{}"><title>{}</title></path>').format(number % RELATIONS, path, said)
+    said = f"{around.ids[edge[0]]} — {around.ids[edge[1]]}: {edge[2]}"
+    kind = f"edge e{number % RELATIONS}" + ("" if around.position in edge[:2] else " aside")
+    return Markup('<path class="{}" d="{}"><title>{}</title></path>').format(kind, path, said)
 
 
-def _node(around: Neighbourhood, place: int, spot: np.ndarray, number: int, label: str) -> Markup:
+def _label_keys(labels: Sequence[str], numbers: Mapping[str, int]) -> list[Key]:
+    present = set(labels)
+    return [Key(swatch(mark(number, 8, 8, 5, "")), name) for name, number in numbers.items() if name in present]
+
+
+def _at(values: Sequence[str], place: int) -> str:
+    return values[place] if len(values) else ""
+
+
+def _subject(story: Story, row: int, spot: np.ndarray, numbers: Mapping[str, int]) -> Markup:
+    label, part = _at(story.point_labels, row), _at(story.point_parts, row)
+    words = (_at(story.point_ids, row) or f"row {row}", label, PARTS[part] if part else "")
+    x, y = spot.tolist()
+    return mark(_number(numbers, label), x, y, 4, " · ".join(word for word in words if word), part)
+
+
+def _number(numbers: Mapping[str, int], label: str) -> int:
+    return numbers.get(label, UNLABELLED if numbers else 0)
+
+
+def _node(around: Neighbourhood, place: int, spot: np.ndarray, numbers: Mapping[str, int]) -> Markup:
     central = place == around.position
-    said = [around.ids[place], label]
-    if around.similarity and not central:
-        said.append(f"similarity {around.similarity[place]:.3f}")
-    hover = " · ".join(part for part in said if part)
+    label = _at(around.labels, place)
+    alike = f"similarity {around.similarity[place]:.3f}" if len(around.similarity) and not central else ""
+    hover = " · ".join(word for word in (around.ids[place], label, alike) if word)
     x, y = spot.tolist()
     halo = Markup('<circle class="halo" cx="{:.1f}" cy="{:.1f}" r="17"/>').format(x, y) if central else Markup("")
-    return halo + mark(number, x, y, 11 if central else 7, hover, "node")
+    return halo + mark(_number(numbers, label), x, y, 11 if central else 7, hover, "node")
 
 
-def _name(name: str, spot: np.ndarray, centre: np.ndarray, central: bool) -> Markup:
+def _name(around: Neighbourhood, place: int, spot: np.ndarray) -> Markup:
+    """An id, on the side of its mark that looks away from the centre."""
     x, y = spot.tolist()
-    side = 0.0 if central else (x - centre[0]) / RADIUS
-    anchor = "middle" if abs(side) < 0.12 else "start" if side > 0 else "end"
-    below = 30 if central else 4 if anchor != "middle" else 22 if y > centre[1] else -13
-    aside = {"middle": 0, "start": 12, "end": -12}[anchor]
-    text = Markup('<text class="name{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>')
-    return text.format(" centre" if central else "", x + aside, y + below, anchor, plain(name, 12))
+    aside, down = (x - WIDTH / 2) / RADIUS, y - HEIGHT / 2
+    if place == around.position:
+        kind, anchor, shift = "name centre", "middle", (0, 31)
+    elif abs(aside) < 0.12:
+        kind, anchor, shift = "name", "middle", (0, 22 if down > 0 else -13)
+    else:
+        kind, anchor, shift = "name", "start" if aside > 0 else "end", (12 if aside > 0 else -12, 4)
+    text = Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>')
+    return text.format(kind, x + shift[0], y + shift[1], anchor, plain(around.ids[place], 12))
 
 
 def _svg(width: int, height: int, label: str, inside: Sequence[Markup]) -> Markup:

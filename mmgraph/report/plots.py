@@ -69,7 +69,7 @@ def calibration(results: Results) -> Panel:
     right = pooled.probabilities.argmax(axis=1) == pooled.labels
     bins = reliability(sure, right)
     error = expected_calibration_error(bins)
-    note = f"{_pooled(pooled)} On the dashed line, confidence is the share that is right; ECE in {BINS} bins."
+    note = f"{_pooled(pooled)} On the dashed line, confidence is the share that is right; larger dots hold more. ECE in {BINS} bins."
     label = f"Reliability diagram with expected calibration error {error:.3f}, and histogram of confidence"
     return Panel(title, note, draw("calibration", label, lambda figure: _reliability(figure, bins, error)))
 
@@ -128,7 +128,9 @@ def expected_calibration_error(bins: Bins) -> float:
 
 def class_names(results: Results, number: int) -> list[str]:
     """The names of the classes; their numbers where they have none."""
-    return [str(name) for name in results.classes] if len(results.classes) == number else [str(c) for c in range(number)]
+    return (
+        [str(name) for name in results.classes] if len(results.classes) == number else [str(c) for c in range(number)]
+    )
 
 
 def _full(results: Results) -> list[Cell]:
@@ -165,14 +167,16 @@ def _matrix(box: Axes, counts: np.ndarray, names: Sequence[str]) -> None:
     size = float(np.clip(64 / len(names), 6, 12))
     for (true, predicted), count in np.ndenumerate(counts):
         share = shares[true, predicted]
-        box.add_patch(Rectangle((predicted - 0.48, true - 0.48), 0.96, 0.96, color=BLUE, alpha=0.06 + 0.94 * share, lw=0))
+        box.add_patch(
+            Rectangle((predicted - 0.48, true - 0.48), 0.96, 0.96, color=BLUE, alpha=0.06 + 0.94 * share, lw=0)
+        )
         if len(names) <= 15:
             said = f"{count}\n{share:.0%}" if len(names) <= 6 else f"{count}"
-            box.text(
-                predicted, true, said, ha="center", va="center", color=STRONG if share > 0.5 else INK, size=size
-            )
+            box.text(predicted, true, said, ha="center", va="center", color=STRONG if share > 0.5 else INK, size=size)
     short = [plain(name, 11) for name in names]
-    box.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal", xlabel="predicted", ylabel="true")
+    box.set(
+        xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal", xlabel="predicted", ylabel="true"
+    )
     slant = 0 if max(map(len, short)) * len(names) <= 28 else 90
     box.set_xticks(range(len(names)), short, rotation=slant, parse_math=False)
     box.set_yticks(range(len(names)), short, rotation=90 if slant == 0 else 0, va="center", parse_math=False)
@@ -186,8 +190,7 @@ def _reliability(figure: Figure, bins: Bins, error: float) -> None:
     left = max(0.0, float(np.flatnonzero(some)[0]) / BINS - 0.02)
     top.plot([0, 1], [0, 1], linestyle=(0, (4, 3)), color=SOFT, linewidth=1)
     top.vlines(bins.confidence[some], bins.confidence[some], bins.accuracy[some], color=CHOSEN, linewidth=2, alpha=0.6)
-    area = 18 + 90 * bins.counts[some] / bins.counts.max()
-    top.plot(bins.confidence[some], bins.accuracy[some], color=BLUE, linewidth=1)
+    area = 12 + 100 * np.sqrt(bins.counts[some] / bins.counts.max())
     top.scatter(bins.confidence[some], bins.accuracy[some], s=area, color=BLUE, edgecolor=PANEL, zorder=3)
     top.set(xlim=(left, 1.02), ylim=(max(0.0, min(left, float(bins.accuracy[some].min()))) - 0.03, 1.03))
     top.set_title(f"Share that is right (ECE {error:.3f})")

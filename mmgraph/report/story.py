@@ -48,7 +48,9 @@ class Neighbourhood:
 
     def __post_init__(self) -> None:
         if self.centre not in self.ids:
-            raise DataError(f"The centre of a neighbourhood must be one of its {len(self.ids)} ids, got {self.centre!r}")
+            raise DataError(
+                f"The centre of a neighbourhood must be one of its {len(self.ids)} ids, got {self.centre!r}"
+            )
         for name in ("labels", "similarity"):
             _check_length(name, len(getattr(self, name)), len(self.ids), "ids of the neighbourhood")
         for edge in self.edges:
@@ -56,7 +58,8 @@ class Neighbourhood:
                 raise DataError(
                     f"Edges of a neighbourhood must join positions 0 to {len(self.ids) - 1}, got {tuple(edge)}"
                 )
-        if self.similarity and not np.isfinite(self.distances).all():
+        others = [value for place, value in enumerate(self.similarity) if place != self.position]
+        if not np.isfinite(others).all():
             raise DataError(f"similarity must be finite numbers, got {list(self.similarity)}")
 
     @property
@@ -69,7 +72,7 @@ class Neighbourhood:
         """How far from the centre each is drawn, ``[ids]``: 0 for the centre, up to 1 for the least similar."""
         far = np.ones(len(self.ids))
         others = np.arange(len(self.ids)) != self.position
-        if self.similarity and others.any():
+        if len(self.similarity) and others.any():
             values = np.asarray(self.similarity, dtype=float)[others]  # [neighbours]
             spread = values.max() - values.min()
             far[others] = 0.45 + 0.55 * (values.max() - values) / spread if spread > 0 else 1.0
@@ -135,12 +138,16 @@ class Story:
         self._check_points()
         for one in self.published:
             if missing := [key for key in ("source", "metric", "value") if key not in one]:
-                raise DataError(f"A published number must have source, metric and value, got {dict(one)} without {missing}")
+                raise DataError(
+                    f"A published number must have source, metric and value, got {dict(one)} without {missing}"
+                )
 
     def _check_results(self) -> None:
         full = self.results.variants[0]
         if not any(cell.variant == full for cell in self.results.cells):
-            raise DataError(f"Results of a story must have cells of the variant {full!r}, got {len(self.results.cells)} others")
+            raise DataError(
+                f"Results of a story must have cells of the variant {full!r}, got {len(self.results.cells)} others"
+            )
         if self.results.metric not in self.results.metrics:
             raise DataError(f"The metric of a story must be one of {self.results.metrics}, got {self.results.metric!r}")
 
@@ -151,7 +158,9 @@ class Story:
                 raise DataError(f"points must have the shape [rows, channels], got {list(self.points.shape)}")
             rows = len(self.points)
             if bad := np.flatnonzero(~np.isfinite(self.points).all(axis=1)).tolist():
-                raise DataError(f"points must be finite numbers, got others in {len(bad)} of {rows} rows, first row {bad[0]}")
+                raise DataError(
+                    f"points must be finite numbers, got others in {len(bad)} of {rows} rows, first row {bad[0]}"
+                )
         for name in ("point_ids", "point_labels", "point_parts"):
             _check_length(name, len(getattr(self, name)), rows, "rows of points")
         if unknown := [part for part in self.point_parts if part not in PARTS]:

@@ -121,9 +121,9 @@ def mark(number: int, x: float, y: float, radius: float, title: str, kind: str =
 
 def swatch(inside: Markup, width: int = 16) -> Markup:
     """A legend's sample, 16 pixels high."""
-    return Markup('<svg class="swatch" viewBox="0 0 {0} 16" width="{0}" height="16" aria-hidden="true">{1}</svg>').format(
-        width, inside
-    )
+    return Markup(
+        '<svg class="swatch" viewBox="0 0 {0} 16" width="{0}" height="16" aria-hidden="true">{1}</svg>'
+    ).format(width, inside)
 
 
 def plain(text: object, limit: int = 18) -> str:

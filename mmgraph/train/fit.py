@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import time
 import warnings
 from dataclasses import dataclass
@@ -220,13 +219,8 @@ def _trainer(config: FitConfig, best: Best, folder: Path | None, *, progress: bo
 
 
 def _check_checkpoint(path: Path, module: Module) -> None:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        found = {name: tuple(value.shape) for name, value in state["state_dict"].items()}
-    except (RuntimeError, KeyError, EOFError, ValueError, AttributeError, TypeError, pickle.UnpicklingError) as error:
-        raise ArtifactError(
-            f"Checkpoint {str(path)!r} is damaged ({type(error).__name__}); remove it to train from the start"
-        ) from None
+    state = AtomicCheckpointIO().load_checkpoint(path)
+    found = {name: tuple(value.shape) for name, value in state["state_dict"].items()}
     expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     if found != expected:
         odd = sorted(set(found.items()) ^ set(expected.items()))[0]

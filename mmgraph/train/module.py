@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
+from mmgraph.errors import ArtifactError
 from mmgraph.files import write_bytes
 from mmgraph.objectives import Objective
 from mmgraph.tasks import Task
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
     from mmgraph.train.fit import FitConfig
+
+MAGIC = b"mmgraph1"
 
 
 class Module(pl.LightningModule):
@@ -115,13 +119,31 @@ class Best(pl.Callback):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints written whole or not at all, in the folder where they stay."""
+    """Checkpoints written whole or not at all, and read only if their bytes are the ones written."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Writes a checkpoint; a reader sees the old one or the new one, never a part."""
+        """Writes a checkpoint behind its digest."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        write_bytes(Path(path), buffer.getvalue())
+        data = buffer.getvalue()
+        write_bytes(Path(path), MAGIC + hashlib.sha256(data).digest() + data)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Reads a checkpoint, without unpickling more than tensors and plain values.
+
+        Raises:
+            ArtifactError: The file is damaged.
+        """
+        head, data = len(MAGIC) + 32, Path(path).read_bytes()
+        if data[:head] != MAGIC + hashlib.sha256(data[head:]).digest():
+            raise ArtifactError(
+                f"Checkpoint {str(path)!r} is damaged (its bytes are not the ones written); "
+                "remove it to train from the start"
+            )
+        checkpoint: dict[str, Any] = torch.load(io.BytesIO(data[head:]), map_location=map_location, weights_only=True)
+        return checkpoint
 
 
 def _cuda_chance() -> list[Tensor]:

@@ -62,9 +62,13 @@ def make_cell(run: int, variant: str, target: float, rng: np.random.Generator, c
 
 @pytest.fixture(scope="session")
 def make_results() -> Callable[..., Results]:
-    def make(runs: int = 5, variants: dict[str, float] = VARIANTS, classes: tuple[str, ...] = ("benign", "malignant")) -> Results:
+    def make(
+        runs: int = 5, variants: dict[str, float] = VARIANTS, classes: tuple[str, ...] = ("benign", "malignant")
+    ) -> Results:
         rng = np.random.default_rng(0)
-        cells = [make_cell(run, name, target, rng, len(classes)) for run in range(runs) for name, target in variants.items()]
+        cells = [
+            make_cell(run, name, target, rng, len(classes)) for run in range(runs) for name, target in variants.items()
+        ]
         return Results(cells, "accuracy", HIGHER_IS_BETTER, classes)
 
     return make
@@ -72,7 +76,7 @@ def make_results() -> Callable[..., Results]:
 
 @pytest.fixture(scope="session")
 def make_story(make_results: Callable[..., Results]) -> Callable[..., Story]:
-    def make(results: Results | None = None, points: int = 0, **changes: Any) -> Story:
+    def make(results: Results | None = None, rows: int = 0, **changes: Any) -> Story:
         given: dict[str, Any] = {
             "title": "Does a patient graph help to tell breast tumours apart?",
             "lead": "569 tumours in three modalities, joined to their 10 nearest in each; gated fusion, 5 resplits.",
@@ -81,8 +85,8 @@ def make_story(make_results: Callable[..., Results]) -> Callable[..., Story]:
             "config": {"epochs": 200, "graph": {"k": 10, "metric": "euclidean"}, "hidden": [32, 16], "patience": None},
             "record": {"versions": {"torch": "2.13.0", "mmgraph": "0.1.0"}, "machine": "Linux x86_64", "commit": None},
         }
-        if points:
-            given |= cloud(points)
+        if rows:
+            given |= cloud(rows)
         return Story(**{**given, **changes})
 
     return make
@@ -103,7 +107,12 @@ def cloud(rows: int) -> dict[str, Any]:
 def neighbourhood() -> Neighbourhood:
     rng = np.random.default_rng(2)
     ids = ["patient-042", *(f"patient-{row}" for row in rng.choice(500, 14, replace=False) + 100)]
-    edges = [(place, 0, f"near_{name}") for place in range(1, 15) for name in ("mean", "error", "worst") if rng.random() < 0.6]
+    edges = [
+        (place, 0, f"near_{name}")
+        for place in range(1, 15)
+        for name in ("mean", "error", "worst")
+        if rng.random() < 0.6
+    ]
     edges += [(int(a), int(b), "near_mean") for a, b in rng.choice(15, (12, 2))]
     return Neighbourhood(
         centre="patient-042",

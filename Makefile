@@ -1,0 +1,61 @@
+# The two commands of the README: `make demo` and `make test`. Everything they need goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := 0.13.8
+
+# Where torch's CPU build comes from: a folder of wheels if one is configured, else the CPU index that uv knows.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+TORCH := $(if $(UV_FIND_LINKS),,--torch-backend cpu)
+
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+export DGLBACKEND := pytorch
+
+.PHONY: demo test lint types docs results bench clean
+
+demo: .venv/demo.done
+	$(BIN)/mmgraph run population_wdbc --out runs/demo
+	$(BIN)/mmgraph search runs/demo --id patient-007 -k 5
+	@echo "The report is $(CURDIR)/runs/demo/report.html: open it in a browser."
+
+test: .venv/dev.done lint types
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+
+lint: .venv/dev.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/dev.done
+	$(BIN)/mypy -p mmgraph
+
+# Every recipe, in full: docs/results.json and docs/results.md. About half an hour on one core.
+results: .venv/dev.done
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/results.py
+
+# Speed beside the peers: docs/benchmarks.json and docs/benchmarks.md.
+bench: .venv/dev.done
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench.py
+
+clean:
+	rm -rf .venv runs dist build
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mmgraph needs Python 3.11 or newer, got " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 demo")'
+	$(PYTHON) -m venv .venv
+
+.venv/demo.done: pyproject.toml constraints.txt | .venv/bin/python
+	$(call install,.)
+	@touch $@
+
+.venv/dev.done: pyproject.toml constraints.txt | .venv/bin/python
+	$(call install,.[dev])
+	@touch $@ .venv/demo.done
+
+# uv is three times as fast as pip; where it does not work, pip does. Bytecode is compiled once, here: without it each
+# start takes 15 seconds. Never torchvision or torchaudio: their mere presence breaks transformers and Lightning.
+define install
+	$(BIN)/python -m pip install -q uv==$(UV) \
+	  && $(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode $(TORCH) -c constraints.txt -e "$(1)" \
+	  || env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pip install -q -c constraints.txt -e "$(1)"
+	@$(BIN)/python -c 'import importlib.util as u; assert not u.find_spec("torchvision"), "torchvision must not be installed"'
+endef

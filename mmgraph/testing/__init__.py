@@ -1,0 +1,35 @@
+"""Checks that a class of your own keeps its contract, and small graphs to try it on; no test framework needed.
+
+| contract | check | small input |
+|---|---|---|
+| Encoder | :func:`check_encoder` | :func:`fake_graph` |
+| Layer | :func:`check_layer` | :func:`fake_states` |
+| Fusion | :func:`check_fusion` | :func:`fake_parts` |
+| Objective | :func:`check_objective` | :func:`fake_graph` |
+| Task | :func:`check_task` | :func:`fake_graph` |
+| a model on its views | :func:`check_no_leak` | :func:`fake_graph` |
+
+A check returns nothing, or raises an ``AssertionError`` that says which promise is broken and by what. It leaves
+the module and the graph that it is given as they are.
+"""
+
+from mmgraph.testing.encoder import check_encoder
+from mmgraph.testing.fakes import fake_graph, fake_parts, fake_records, fake_states
+from mmgraph.testing.fusion import check_fusion
+from mmgraph.testing.layer import check_layer
+from mmgraph.testing.leak import check_no_leak
+from mmgraph.testing.objective import check_objective
+from mmgraph.testing.task import check_task
+
+__all__ = [
+    "check_encoder",
+    "check_fusion",
+    "check_layer",
+    "check_no_leak",
+    "check_objective",
+    "check_task",
+    "fake_graph",
+    "fake_parts",
+    "fake_records",
+    "fake_states",
+]

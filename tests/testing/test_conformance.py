@@ -1,0 +1,156 @@
+"""Every public class of the five kinds keeps its contract; a class that is in no run here fails the last test."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+import torch
+from torch import nn
+
+import mmgraph
+from mmgraph import encoders, fusion, layers, objectives
+from mmgraph.model import Model
+from mmgraph.schema import TargetSpec, view
+from mmgraph.tasks import NodeClassification, Task
+from mmgraph.testing import (
+    check_encoder,
+    check_fusion,
+    check_layer,
+    check_no_leak,
+    check_objective,
+    check_task,
+    fake_graph,
+    fake_parts,
+    fake_states,
+)
+
+WIDTHS = {"scan": 3, "text": 5}
+SHARED = {"scan": 4, "text": 4}
+RELATIONS = [("subject", "near", "subject"), ("scan", "next", "scan"), ("scan", "of", "subject")]
+KINDS = (encoders.Encoder, layers.Layer, fusion.Fusion, objectives.Objective, Task)
+
+
+def encoder(make):
+    return lambda: check_encoder(make(), *fake_graph())
+
+
+def layer(make):
+    return lambda: check_layer(make(), *fake_states(4))
+
+
+def fused(make, widths=WIDTHS):
+    return lambda: check_fusion(make(), *fake_parts(widths=widths))
+
+
+def supervised(kind, classes, **options):
+    def run():
+        graph, schema = fake_graph(classes=classes or ("a", "b"))
+        target = TargetSpec(node="subject", kind=kind, classes=classes)
+        if kind == "regression":
+            y = graph["subject"].y
+            graph["subject"].y = y.float().where(y >= 0, float("nan"))
+            schema = schema.model_copy(update={"targets": {"diagnosis": target}})
+        nobody = torch.zeros(40, dtype=torch.bool)
+        nothing = view(graph, schema, labels={"diagnosis": nobody})
+        objective = objectives.Supervised(target, **options)
+        check_objective(objective, model(schema, outputs=len(classes) or 1), graph, nothing)
+
+    return run
+
+
+def late(**options):
+    def run():
+        graph, schema = fake_graph(classes=("a", "b", "c"))
+        target = schema.target("diagnosis")
+        nothing = view(graph, schema, labels={"diagnosis": torch.zeros(40, dtype=torch.bool)})
+        by_part = Model(schema=schema, encoder=encoders.Table(WIDTHS, 3), fusion=fusion.Sum(), head=nn.Identity())
+        check_objective(objectives.Late(target, **options), by_part, graph, nothing)
+
+    return run
+
+
+def classification(classes, regime):
+    def run():
+        graph, schema = fake_graph(60, classes=classes, regime=regime)
+        task = NodeClassification(schema)
+        check_task(task, graph, schema)
+        check_no_leak(model(schema, len(classes)), task, graph, schema)
+
+    return run
+
+
+def model(schema, outputs):
+    return Model(
+        schema=schema,
+        encoder=encoders.Table(WIDTHS, 4),
+        within=layers.Gated(4, relations=[("scan", "next", "scan"), ("text", "next", "text")], rounds=1),
+        fusion=fusion.Gated(SHARED, 4),
+        between=layers.GCN(4, 4, relations=[("subject", "near", "subject")]),
+        head=nn.Linear(4, outputs),
+    )
+
+
+CASES = [
+    (encoders.Raw, "", encoder(lambda: encoders.Raw(["scan", "text"]))),
+    (encoders.Raw, "dropout", encoder(lambda: encoders.Raw(["text"], dropout=0.5))),
+    (encoders.Table, "linear", encoder(lambda: encoders.Table(WIDTHS, 4))),
+    (encoders.Table, "deep", encoder(lambda: encoders.Table(WIDTHS, 4, hidden=[8, 8], dropout=0.5))),
+    (layers.Mean, "", layer(lambda: layers.Mean(4, 8, relations=RELATIONS))),
+    (layers.Mean, "linear", layer(lambda: layers.Mean(4, 8, relations=RELATIONS[:1], activation=None, bias=False))),
+    (layers.GCN, "", layer(lambda: layers.GCN(4, 8, relations=RELATIONS))),
+    (layers.GCN, "bipartite", layer(lambda: layers.GCN(4, 4, relations=RELATIONS[2:], bias=False))),
+    (layers.Gated, "sum", layer(lambda: layers.Gated(4, relations=RELATIONS, rounds=3))),
+    (layers.Gated, "mean", layer(lambda: layers.Gated(4, relations=RELATIONS, rounds=1, reduce="mean", bias=False))),
+    (layers.Smooth, "", layer(lambda: layers.Smooth(relations=RELATIONS[:2], rounds=3, alpha=0.7))),
+    (layers.Stack, "empty", layer(layers.Stack)),
+    (
+        layers.Stack,
+        "two",
+        layer(
+            lambda: layers.Stack(
+                layers.Mean(4, 4, relations=RELATIONS), layers.GCN(4, 2, relations=RELATIONS), dropout=0.5
+            )
+        ),
+    ),
+    (fusion.Concat, "", fused(lambda: fusion.Concat(WIDTHS, 6))),
+    (fusion.Sum, "", fused(fusion.Sum, SHARED)),
+    (fusion.Sum, "mean", fused(lambda: fusion.Sum(mean=True), SHARED)),
+    (fusion.Product, "", fused(fusion.Product, SHARED)),
+    (fusion.Gated, "", fused(lambda: fusion.Gated(WIDTHS, 6))),
+    (fusion.Tensor, "", fused(lambda: fusion.Tensor(WIDTHS, 6))),
+    (fusion.Tensor, "three parts", fused(lambda: fusion.Tensor({**WIDTHS, "a": 2}, 6), {**WIDTHS, "a": 2})),
+    (fusion.Tensor, "no one", fused(lambda: fusion.Tensor(WIDTHS, 6, append_one=False))),
+    (objectives.Supervised, "binary", supervised("binary", ("a", "b"))),
+    (objectives.Supervised, "weights", supervised("multiclass", ("a", "b", "c"), class_weight=torch.arange(1.0, 4))),
+    (objectives.Supervised, "regression", supervised("regression", ())),
+    (objectives.Late, "", late()),
+    (objectives.Late, "joint", late(joint=0.5)),
+    (NodeClassification, "binary", classification(("a", "b"), "transductive")),
+    (NodeClassification, "hidden", classification(("a", "b", "c"), "cohort_hidden")),
+    (NodeClassification, "single", classification(("a", "b", "c", "d"), "single_query")),
+]
+
+
+@pytest.mark.parametrize("run", [pytest.param(run, id=f"{cls.__name__} {how}".strip()) for cls, how, run in CASES])
+def test_conformance(run):
+    torch.manual_seed(0)
+    run()
+
+
+def public_classes():
+    found = set()
+    for module in pkgutil.walk_packages(mmgraph.__path__, "mmgraph."):
+        if "._" in module.name:
+            continue
+        for name, one in vars(importlib.import_module(module.name)).items():
+            if inspect.isclass(one) and issubclass(one, KINDS) and one.__module__.startswith("mmgraph."):
+                if not name.startswith("_") and not inspect.isabstract(one):
+                    found.add(one)
+    return found
+
+
+def test_every_public_class_is_in_a_run():
+    covered = {cls for cls, _, _ in CASES}
+    assert public_classes() - covered == set()
+    assert len(covered) >= 12

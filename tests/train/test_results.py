@@ -1,0 +1,99 @@
+"""Means, spreads and paired differences against scipy and by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mmgraph.errors import ArtifactError, DataError
+from mmgraph.train import Cell, Results
+
+FULL, OTHER = [0.80, 0.85, 0.78, 0.90, 0.81], [0.75, 0.86, 0.70, 0.84, 0.80]
+
+
+def _results(scores: dict, *, resplit: bool = False, metric: str = "accuracy", higher: bool = True) -> Results:
+    cells = [
+        Cell(
+            run=run,
+            variant=variant,
+            metrics={metric: score},
+            val_metrics={metric: score},
+            seconds=1.0,
+            data_sha256="d",
+            parts=(56, 14, 30),
+            test_sha256=str(run) if resplit else "same",
+        )
+        for variant, values in scores.items()
+        for run, score in enumerate(values)
+    ]
+    return Results(cells, metric, {metric: higher}, ("no", "yes"))
+
+
+def test_mean_and_spread() -> None:
+    results = _results({"full": FULL})
+    assert results.mean("full", "accuracy") == pytest.approx(np.mean(FULL))
+    assert results.std("full", "accuracy") == pytest.approx(np.std(FULL, ddof=1))
+    assert _results({"full": [0.5]}).std("full", "accuracy") == 0.0
+
+
+def test_difference_over_seeds_is_the_paired_t_test() -> None:
+    gap = _results({"full": FULL, "other": OTHER}).difference("other")
+    test = stats.ttest_rel(FULL, OTHER)
+    low, high = test.confidence_interval(0.95)
+    assert (gap.mean, gap.low, gap.high) == pytest.approx((np.mean(FULL) - np.mean(OTHER), low, high))
+    assert gap.p == pytest.approx(test.pvalue)
+
+
+def test_difference_over_resplits_is_corrected_for_their_overlap() -> None:
+    gap = _results({"full": FULL, "other": OTHER}, resplit=True).difference("other")
+    gaps = np.array(FULL) - np.array(OTHER)
+    spread = math.sqrt(gaps.var(ddof=1) * (1 / 5 + 30 / 70))
+    assert gap.high - gap.mean == pytest.approx(stats.t.ppf(0.975, 4) * spread)
+    assert gap.p == pytest.approx(2 * stats.t.sf(gaps.mean() / spread, 4))
+
+
+def test_where_lower_is_better_the_sign_is_turned() -> None:
+    gap = _results({"full": [0.1, 0.2], "other": [0.3, 0.5]}, metric="brier", higher=False).difference("other")
+    assert gap.mean == pytest.approx(0.25)
+
+
+def test_one_run_has_no_interval_and_equal_runs_no_width() -> None:
+    gap = _results({"full": [0.9], "other": [0.5]}).difference("other")
+    assert (gap.low, gap.high) == (-math.inf, math.inf)
+    assert math.isnan(gap.p)
+    same = _results({"full": [0.9, 0.9], "other": [0.9, 0.9]}).difference("other")
+    assert (same.mean, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ([value - 0.2 for value in FULL[:4]] + [FULL[4] - 0.21], "The graph helps (+0.2"),
+        ([value + 0.2 for value in FULL[:4]] + [FULL[4] + 0.21], "The graph hurts (-0.2"),
+        (FULL[::-1], "The graph makes no difference that these runs could show (+0.000 accuracy"),
+    ],
+)
+def test_verdict_says_what_the_interval_says(other: list, said: str) -> None:
+    assert _results({"full": FULL, "no_graph": other}).verdict().startswith(said)
+
+
+def test_runs_are_paired_by_number_whatever_their_order() -> None:
+    results = _results({"full": FULL, "other": OTHER})
+    shuffled = Results(list(results.cells)[::-1], results.metric, results.higher_is_better)
+    assert shuffled.difference("other") == results.difference("other")
+    assert shuffled.variants[0] == "full"
+
+
+def test_json_round_trip() -> None:
+    results = _results({"full": FULL, "other": OTHER}, resplit=True)
+    assert Results.from_json(results.to_json()).rows() == results.rows()
+    with pytest.raises(ArtifactError, match="Results must have metric, classes and cells"):
+        Results.from_json({"cells": []})
+
+
+def test_unknown_variant_or_metric_is_named() -> None:
+    with pytest.raises(DataError, match=r"one of \('full',\) and \('accuracy',\), got 'none', 'accuracy'"):
+        _results({"full": FULL}).values("none", "accuracy")
+    with pytest.raises(DataError, match="got 'full', 'mrr'"):
+        _results({"full": FULL}).values("full", "mrr")
