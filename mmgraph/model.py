@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from mmgraph.encoders import Encoder
+from mmgraph.encoders import Encoder, Table
 from mmgraph.errors import ConfigError
 from mmgraph.functional import gather, pool_reached
-from mmgraph.fusion import Fusion
-from mmgraph.layers import Layer, Stack, edge_sets
+from mmgraph.fusion import Concat, Fusion
+from mmgraph.layers import Layer, Mean, Stack, edge_sets
 from mmgraph.schema import Schema
 from mmgraph.typing import Features
 
@@ -122,3 +122,48 @@ def _merge(indices: list[Tensor]) -> Tensor:
     import torch
 
     return torch.cat(indices, dim=1)
+
+
+def classifier(
+    schema: Schema, *, target: str | None = None, channels: int = 16, rounds: int = 1, dropout: float = 0.3
+) -> Model:
+    """A model to start from: a linear map a modality, concatenation, averaging over relations, a linear head.
+
+    Args:
+        schema: What the graph means; its modality nodes (or its anchor) carry numeric ``x``.
+        target: Name of the target; by default the only one.
+        channels: Width of the states.
+        rounds: Rounds of messages between anchors, if they are joined at all.
+        dropout: Share of the values zeroed while training.
+
+    Raises:
+        ConfigError: The schema has no anchor, no numeric features, or no target with classes to choose.
+
+    Example:
+        >>> from mmgraph.schema import EdgeSpec, NodeSpec, TargetSpec
+        >>> schema = Schema(
+        ...     nodes={"patient": NodeSpec(), "blood": NodeSpec(modality="tabular", channels=3)},
+        ...     edges={("blood", "of", "patient"): EdgeSpec()},
+        ...     targets={"ill": TargetSpec(node="patient", kind="binary", classes=("no", "yes"))},
+        ...     anchor="patient",
+        ... )
+        >>> classifier(schema).head.out_features
+        2
+    """
+    names = [name for name in (*schema.modalities, schema.anchor) if name and schema.nodes[name].channels]
+    targets = [target] if target else list(schema.targets)
+    if not names or len(targets) != 1 or not schema.target(targets[0]).classes:
+        raise ConfigError(
+            f"classifier needs an anchor, numeric features and 1 target with classes, got anchor {schema.anchor!r}, "
+            f"features on {names}, targets {targets}; build a Model from its parts instead"
+        )
+    widths = {name: schema.nodes[name].channels or 0 for name in names}
+    relations = schema.relations(schema.anchor or "")
+    between = [Mean(channels, channels, relations=relations) for _ in range(rounds)] if relations else []
+    return Model(
+        schema=schema,
+        encoder=Table(widths, channels, dropout=dropout),
+        fusion=Concat(dict.fromkeys(widths, channels), channels),
+        between=Stack(*between),
+        head=nn.Linear(channels, len(schema.target(targets[0]).classes)),
+    )

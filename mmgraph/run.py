@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -22,12 +21,12 @@ from mmgraph.data.graph_file import load_graph, save_graph
 from mmgraph.data.records import Records
 from mmgraph.errors import ArtifactError, ConfigError, DataError
 from mmgraph.files import check_seal, new_folder, read_json, seal, write_bytes, write_json
-from mmgraph.functional import ego
-from mmgraph.index import Exact, Hit, Index
+from mmgraph.index import Hit, Index
 from mmgraph.index import load as load_index
 from mmgraph.model import Model
 from mmgraph.recipe import Recipe, load_recipe
-from mmgraph.schema import Schema, view
+from mmgraph.schema import Schema
+from mmgraph.search import embed_new, index_subgraphs, labels_of, parts_of, subgraph
 from mmgraph.train.evaluate import WEIGHTS, evaluate
 from mmgraph.train.record import record
 from mmgraph.train.results import Results
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from mmgraph.report import Neighbourhood, Story
 
 FORMAT = "mmgraph.run/1"
-HOPS = 1  # radius of the subgraphs that are embedded and shown
 SHOWN = 12  # neighbours drawn in the report
 
 
@@ -99,7 +97,7 @@ class Run:
         _save_graph(module.build(config, 0, 0), folder)
         facts = {**record(), "seconds": round(time.perf_counter() - started, 1)}
         run = cls(folder, recipe, config, results, facts)
-        run._make_index().save(folder / "index")
+        index_subgraphs(run.model, run.graph, run.population.ids if run.population else None).save(folder / "index")
         write_json(folder / "facts.json", facts)
         return run
 
@@ -145,7 +143,7 @@ class Run:
     @property
     def ids(self) -> Sequence[str]:
         """The names of the anchors."""
-        return self.population.ids if self.population is not None else _numbered(self.graph, self.schema)
+        return self.index.ids if self.population is None else self.population.ids
 
     @cached_property
     def model(self) -> Model:
@@ -172,25 +170,11 @@ class Run:
         Raises:
             ArtifactError: It is damaged, or of another schema.
         """
-        return load_index(self.folder / "index", fingerprint=self.schema.fingerprint, subgraph=self.subgraph)
-
-    def subgraph(self, row: int, *, hops: int = HOPS) -> HeteroData:
-        """The part of the graph within some edges of an anchor, with its modality nodes, without labels.
-
-        Args:
-            row: The anchor's row.
-            hops: Radius, in edges between anchors.
-
-        Returns:
-            A view; ``n_id`` says which rows of the whole graph its nodes are.
-        """
-        return view(self.graph, self.schema, keep={_anchor(self.schema): _around(self.graph, self.schema, row, hops)})
-
-    @torch.no_grad()
-    def embed(self, graph: HeteroData) -> np.ndarray:
-        """The vectors of the subgraphs around the anchors of a graph, ``[anchors, channels]``."""
-        vectors: np.ndarray = self.model.embed_subgraphs(view(graph, self.schema), hops=HOPS).numpy()
-        return vectors
+        return load_index(
+            self.folder / "index",
+            fingerprint=self.schema.fingerprint,
+            subgraph=lambda row: subgraph(self.graph, self.schema, row),
+        )
 
     def search(
         self,
@@ -224,10 +208,7 @@ class Run:
             raise ConfigError(
                 f"New subjects can be attached to a population; {self.recipe.name} has a graph of its own"
             )
-        if len(records) != 1:
-            raise DataError(f"search takes the records of 1 subject, got {len(records)}")
-        larger = self.population.attach(records)
-        return self.index.search(self.embed(larger.graph)[-1], k, where=where)
+        return self.index.search(embed_new(self.model, self.population, records), k, where=where)
 
     def query_records(self, fields: Mapping[str, Any]) -> Records:
         """One new subject from JSON: modality → list of numbers; a modality left out or null is missing.
@@ -263,7 +244,7 @@ class Run:
         """What the run's page is made of."""
         from mmgraph.report import Story
 
-        labels = [label or "not known" for label in self.labels]
+        labels = [label or "not known" for label in labels_of(self.graph, self.schema, next(iter(self.schema.targets)))]
         return Story(
             title=self.recipe.title,
             lead=self.recipe.description.split("\n\n")[0],
@@ -274,7 +255,7 @@ class Run:
             points=self.index.vectors,
             point_ids=self.ids,
             point_labels=labels,
-            point_parts=parts_of(self.graph, self.schema),
+            point_parts=parts_of(self.graph, _anchor(self.schema)),
             neighbourhood=self._neighbourhood(labels),
         )
 
@@ -282,7 +263,7 @@ class Run:
         """The first test subject, those most like it, and the relations among them."""
         from mmgraph.report import Neighbourhood
 
-        parts = parts_of(self.graph, self.schema)
+        parts = parts_of(self.graph, _anchor(self.schema))
         centre = parts.index("test") if "test" in parts else 0
         hits = self.index.search_id(self.ids[centre], SHOWN)
         rows = [centre, *(hit.position for hit in hits)]
@@ -300,30 +281,6 @@ class Run:
             edges=sorted(edges),
             similarity=[1.0, *(hit.score for hit in hits)],
         )
-
-    @property
-    def labels(self) -> list[str | None]:
-        """The class of each anchor, ``None`` where it is not known."""
-        target = next(iter(self.schema.targets.values()))
-        classes = self.graph[target.node][target.attribute].tolist()
-        return [target.classes[number] if number >= 0 else None for number in classes]
-
-    def _make_index(self) -> Exact:
-        return Exact(
-            self.embed(self.graph),
-            self.ids,
-            metadata={next(iter(self.schema.targets)): self.labels, "part": parts_of(self.graph, self.schema)},
-            fingerprint=self.schema.fingerprint,
-        )
-
-
-def parts_of(graph: HeteroData, schema: Schema) -> list[str]:
-    """The part of the split that each anchor is in; ``""`` for none."""
-    store = graph[_anchor(schema)]
-    parts = np.full(store.num_nodes, "", dtype=object)
-    for part in ("train", "val", "test"):
-        parts[store[f"{part}_mask"].numpy()] = part
-    return list(parts)
 
 
 def default_folder(recipe: Recipe, config: Any) -> Path:
@@ -356,19 +313,7 @@ def _save_graph(built: Population | tuple[HeteroData, Schema], folder: Path) -> 
         seal(draft)
 
 
-def _around(graph: HeteroData, schema: Schema, row: int, hops: int) -> torch.Tensor:
-    anchor = _anchor(schema)
-    joins = [graph[relation].edge_index for relation in schema.relations(anchor)]
-    index = torch.cat(joins, dim=1) if joins else torch.empty(2, 0, dtype=torch.long)
-    return ego(index, row, graph[anchor].num_nodes, hops=hops)
-
-
 def _anchor(schema: Schema) -> str:
     if schema.anchor is None:
         raise ConfigError("A run needs a schema with an anchor, got none; set Schema(anchor=...)")
     return schema.anchor
-
-
-def _numbered(graph: HeteroData, schema: Schema) -> list[str]:
-    anchor = _anchor(schema)
-    return [f"{anchor}-{row}" for row in range(graph[anchor].num_nodes)]

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from mmgraph.cli.table import results_table
 from mmgraph.errors import ConfigError
 from mmgraph.recipe import Recipe, load_recipe, recipe_paths
 from mmgraph.run import Run, default_folder
@@ -55,7 +54,7 @@ def main(words: Sequence[str]) -> None:
         rows = [{**row, "difference": row["difference"] and row["difference"]._asdict()} for row in run.results.rows()]
         sys.stdout.write(json.dumps({"folder": str(folder), "verdict": run.results.verdict(), "rows": rows}) + "\n")
         return
-    console.print(results_table(run.results, title=recipe.title))
+    console.print(run.results.table(title=recipe.title))
     console.print(run.results.verdict())
     console.print(f"run: {folder}\nreport: {page}", soft_wrap=True)
 

@@ -69,7 +69,7 @@ def calibration(results: Results) -> Panel:
     right = pooled.probabilities.argmax(axis=1) == pooled.labels
     bins = reliability(sure, right)
     error = expected_calibration_error(bins)
-    note = f"{_pooled(pooled)} On the dashed line, confidence is the share that is right; larger dots hold more. ECE in {BINS} bins."
+    note = f"{_pooled(pooled)} On the dashed line, confidence is the share that is right; larger dots hold more."
     label = f"Reliability diagram with expected calibration error {error:.3f}, and histogram of confidence"
     return Panel(title, note, draw("calibration", label, lambda figure: _reliability(figure, bins, error)))
 
@@ -193,7 +193,7 @@ def _reliability(figure: Figure, bins: Bins, error: float) -> None:
     area = 12 + 100 * np.sqrt(bins.counts[some] / bins.counts.max())
     top.scatter(bins.confidence[some], bins.accuracy[some], s=area, color=BLUE, edgecolor=PANEL, zorder=3)
     top.set(xlim=(left, 1.02), ylim=(max(0.0, min(left, float(bins.accuracy[some].min()))) - 0.03, 1.03))
-    top.set_title(f"Share that is right (ECE {error:.3f})")
+    top.set_title(f"Share that is right (ECE {error:.3f}, {BINS} bins)")
     bottom.bar((np.arange(BINS) + 0.5) / BINS, bins.counts, width=0.86 / BINS, color=BLUE, alpha=0.7)
     bottom.set_title("Predictions")
     bottom.set_xlabel("confidence")

@@ -13,14 +13,31 @@ if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
 
-def check_nodes(graph: HeteroData, specs: Mapping[str, NodeSpec]) -> None:
-    """Checks the node types of a graph and their features."""
-    if absent := [node for node in specs if node not in graph.node_types]:
-        width = specs[absent[0]].channels or 0
+MASKS = ("train_mask", "val_mask", "test_mask")
+
+
+def check_present(
+    graph: HeteroData, nodes: Mapping[str, NodeSpec], edges: Mapping[tuple[str, str, str], EdgeSpec]
+) -> None:
+    """Checks that a graph has all declared types, and says how many rows each has."""
+    if absent := [node for node in nodes if node not in graph.node_types]:
+        width = nodes[absent[0]].channels or 0
         raise SchemaError(
             f"Graph has no node type {absent}; a missing modality is a node type with 0 rows, "
             f"e.g. graph[{absent[0]!r}].x = torch.empty(0, {width})"
         )
+    for node, spec in nodes.items():
+        if spec.channels is None and not (graph[node].can_infer_num_nodes or "n_id" in graph[node]):
+            raise SchemaError(f"Type {node!r} must say how many rows it has; set graph[{node!r}].num_nodes")
+    if missing := [edge for edge in edges if edge not in graph.edge_types]:
+        raise SchemaError(
+            f"Graph has no edge type {missing}; a relation without edges is an edge type with 0 columns, "
+            f"e.g. graph[{missing[0]!r}].edge_index = torch.empty(2, 0, dtype=torch.long)"
+        )
+
+
+def check_nodes(graph: HeteroData, specs: Mapping[str, NodeSpec]) -> None:
+    """Checks the node types of a graph and their features."""
     if unknown := [node for node in graph.node_types if node not in specs]:
         raise SchemaError(
             f"Graph has node type {unknown}, which the schema does not declare; "
@@ -29,15 +46,11 @@ def check_nodes(graph: HeteroData, specs: Mapping[str, NodeSpec]) -> None:
     for node, spec in specs.items():
         if spec.channels is not None:
             _check_features(graph[node], f"{node!r}", "x", spec.channels, allow_nan=spec.allow_nan)
+        _check_rows(graph[node], node, spec)
 
 
 def check_edges(graph: HeteroData, specs: Mapping[tuple[str, str, str], EdgeSpec]) -> None:
     """Checks the edge types of a graph: their indices, weights and attributes."""
-    if absent := [edge for edge in specs if edge not in graph.edge_types]:
-        raise SchemaError(
-            f"Graph has no edge type {absent}; a relation without edges is an edge type with 0 columns, "
-            f"e.g. graph[{absent[0]!r}].edge_index = torch.empty(2, 0, dtype=torch.long)"
-        )
     if unknown := [edge for edge in graph.edge_types if edge not in specs]:
         raise SchemaError(
             f"Graph has edge type {unknown}, which the schema does not declare; "
@@ -51,6 +64,9 @@ def check_edges(graph: HeteroData, specs: Mapping[tuple[str, str, str], EdgeSpec
             _check_weight(store, edge_type)
         if spec.channels is not None:
             _check_features(store, f"edge {edge_type}", "edge_attr", spec.channels, allow_nan=False)
+            if len(store.edge_attr) != (count := store.edge_index.shape[1]):
+                got = list(store.edge_attr.shape)
+                raise SchemaError(f"Edge type {edge_type} must have edge_attr [{count}, {spec.channels}], got {got}")
 
 
 def check_target(graph: HeteroData, name: str, target: TargetSpec) -> None:
@@ -66,7 +82,7 @@ def check_target(graph: HeteroData, name: str, target: TargetSpec) -> None:
         if not values.dtype.is_floating_point:
             raise SchemaError(f"{where} must be floating point, got {values.dtype}; convert with .float()")
         return
-    if values.dtype.is_floating_point or values.dtype.is_complex:
+    if str(values.dtype) != "torch.int64":  # others can't say -1, or are no classes
         raise SchemaError(
             f"{where} must be class numbers (int64, -1 for unknown), got {values.dtype}; convert with .long()"
         )
@@ -97,6 +113,21 @@ def _check_features(store: Any, where: str, key: str, channels: int, *, allow_na
             f"Type {where} must have finite {key}, got {float(x[row, column])} in row {row}, column {column}; "
             "remove the node if its payload is missing, fill the value, or declare allow_nan=True"
         )
+
+
+def _check_rows(store: Any, node: str, spec: NodeSpec) -> None:
+    rows = store.num_nodes
+    for key in spec.attributes:
+        value = store.get(key)
+        if value is None or value.dim() < 1 or len(value) != rows:
+            got = "none" if value is None else list(value.shape)
+            raise SchemaError(f"Type {node!r} must have {key} [{rows}, …], a row a node, got {got}")
+    for key in MASKS:
+        mask = store.get(key)
+        if mask is not None and (str(mask.dtype) != "torch.bool" or mask.shape != (rows,)):
+            raise SchemaError(
+                f"Type {node!r}: {key} must be a mask [{rows}] of bool, got {list(mask.shape)} of {mask.dtype}"
+            )
 
 
 def _check_index(index: Tensor | None, edge_type: Any, rows: tuple[int, ...], *, multiple: bool) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import field_serializer, field_validator, model_validator
 
 from mmgraph.errors import SchemaError
-from mmgraph.schema.checks import check_edges, check_nodes, check_target
+from mmgraph.schema.checks import check_edges, check_nodes, check_present, check_target
 from mmgraph.schema.modality import Modality
 from mmgraph.schema.spec import EdgeSpec, NodeSpec, Spec, TargetSpec
 
@@ -59,9 +59,18 @@ class Schema(Spec):
     @field_validator("edges", mode="before")
     @classmethod
     def _edges_from_list(cls, value: Any) -> Any:
-        if isinstance(value, list):  # JSON has no tuples as keys
-            return {tuple(item["type"]): {k: v for k, v in item.items() if k != "type"} for item in value}
-        return value
+        if not isinstance(value, list):
+            return value
+        edges: dict[EdgeType, dict[str, Any]] = {}
+        for item in value:  # JSON has no tuples as keys
+            match item:
+                case {"type": [str(source), str(relation), str(target)], **spec} if (
+                    (source, relation, target) not in edges
+                ):
+                    edges[source, relation, target] = spec
+                case _:
+                    raise ValueError(f"each must have its own type, [source, relation, target], got {item!r}")
+        return edges
 
     @field_serializer("edges")
     def _edges_to_list(self, value: dict[EdgeType, EdgeSpec]) -> list[dict[str, Any]]:
@@ -77,6 +86,8 @@ class Schema(Spec):
         for name, target in self.targets.items():
             if target.node not in self.nodes:
                 raise ValueError(f"target {name!r} is on {target.node!r}, which must be one of {declared}")
+            if target.attribute in ("x", *self.nodes[target.node].attributes):
+                raise ValueError(f"target {name!r} is {target.attribute!r} of {target.node!r}, which a model may read")
         if self.anchor is not None and self.anchor not in self.nodes:
             raise ValueError(f"anchor {self.anchor!r} must be one of {declared}")
         return self
@@ -113,6 +124,7 @@ class Schema(Spec):
                 is not declared, an index out of range or given twice, a class number without a class. The
                 message names the type, the value and the fix.
         """
+        check_present(graph, self.nodes, self.edges)
         check_nodes(graph, self.nodes)
         check_edges(graph, self.edges)
         for name, target in self.targets.items():
@@ -154,19 +166,17 @@ class Schema(Spec):
         targets: dict[str, TargetSpec] = {}
         for node in graph.node_types:
             store = graph[node]
-            x = store.get("x")
             modality = Modality(known[node]) if node in known else None
-            nodes[node] = NodeSpec(modality=modality, channels=None if x is None else x.shape[1])
+            nodes[node] = NodeSpec(modality=modality, channels=_infer_channels(store, f"{node!r}", "x"))
             if (y := store.get("y")) is not None:
                 name = target if not targets else f"{node}.{target}"
                 targets[name] = _infer_target(node, y)
         for edge_type in graph.edge_types:
             store = graph[edge_type]
-            attributes = store.get("edge_attr")
             pairs = store.edge_index
             edges[edge_type] = EdgeSpec(
                 weighted="edge_weight" in store,
-                channels=None if attributes is None else attributes.shape[1],
+                channels=_infer_channels(store, f"edge {edge_type}", "edge_attr"),
                 multiple=pairs.unique(dim=1).shape[1] < pairs.shape[1],
             )
         return cls(nodes=nodes, edges=edges, targets=targets, anchor=anchor)
@@ -217,6 +227,13 @@ class Schema(Spec):
     def fingerprint(self) -> str:
         """The sha256 of the schema's JSON, by which artifacts know what they were made for."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def _infer_channels(store: Any, where: str, key: str) -> int | None:
+    x = store.get(key)
+    if x is not None and x.dim() != 2:
+        raise SchemaError(f"Type {where} must have {key} [rows, channels], got {list(x.shape)}; reshape it")
+    return None if x is None else x.shape[1]
 
 
 def _infer_target(node: str, y: Any) -> TargetSpec:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from mmgraph.errors import SchemaError
+from mmgraph.schema.checks import MASKS, check_present
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from torch_geometric.data.storage import EdgeStorage
 
     from mmgraph.schema.schema import EdgeType, Schema
-
-MASKS = ("train_mask", "val_mask", "test_mask")
-
 
 def view(
     graph: HeteroData,
@@ -37,14 +34,15 @@ def view(
         graph: The whole graph.
         schema: What its types mean.
         keep: Node type → mask ``[rows]`` of the nodes that may be seen. Modality nodes go with the node
-            that they are *of*.
+            that they are *of*, and the nodes of those with them.
         hide: Node types of which nothing may be seen.
         drop_edges: Edge types of which no edge may be seen.
         labels: Target name → mask ``[rows]`` of the nodes whose label may be seen; the others read -1
             (NaN in a regression). Targets not named are absent.
 
     Raises:
-        SchemaError: A type or target that the schema does not declare, or a mask of the wrong length.
+        SchemaError: A type or target that the schema does not declare or the graph does not have, or a mask
+            of the wrong length.
 
     Example:
         >>> import torch
@@ -60,6 +58,7 @@ def view(
     """
     import torch
 
+    check_present(graph, schema.nodes, schema.edges)
     keep, labels = dict(keep or {}), dict(labels or {})
     _check_names("keep", keep, schema.nodes)
     _check_names("hide", hide, schema.nodes)
@@ -71,37 +70,48 @@ def view(
     for name, mask in labels.items():
         target = schema.targets[name]
         _check_mask(f"labels[{name!r}]", mask, graph[target.node].num_nodes)
-        values = graph[target.node][target.attribute]
+        values = graph[target.node].get(target.attribute)
+        if values is None:
+            raise SchemaError(f"labels[{name!r}] must be in the graph, got no {target.attribute!r} on {target.node!r}")
         unknown = float("nan") if values.dtype.is_floating_point else -1
         seen[target.node][target.attribute] = torch.where(mask, values, torch.full_like(values, unknown))
     for edge_type in drop_edges:
         _empty(seen[edge_type])
-    masks = {node: torch.zeros(graph[node].num_nodes, dtype=torch.bool) for node in hide}
-    for node, mask in keep.items():
-        masks[node] = mask & masks[node] if node in masks else mask
-    for source, relation, node in schema.edges:
-        if relation == "of" and node in keep:
-            owner = graph[source, "of", node].edge_index
-            alive = torch.ones(graph[source].num_nodes, dtype=torch.bool)
-            alive[owner[0][~keep[node][owner[1]]]] = False
-            masks[source] = masks[source] & alive if source in masks else alive
+    masks = _with_owners(graph, schema, keep)
+    masks |= {node: torch.zeros(graph[node].num_nodes, dtype=torch.bool) for node in hide}
     return seen.subgraph(masks) if masks else seen
 
 
 def _declared(graph: HeteroData, schema: Schema) -> HeteroData:
     import torch
+    from torch_geometric.data import HeteroData
 
-    seen = copy.copy(graph)
+    seen = HeteroData()
     for node, spec in schema.nodes.items():
-        allowed = {"x", "num_nodes", *MASKS, *spec.attributes}
-        rows = graph[node].num_nodes
-        for key in [key for key in seen[node] if key not in allowed]:
-            del seen[node][key]
-        seen[node]["n_id"] = torch.arange(rows)
-    for edge_type in schema.edges:
-        for key in [k for k in seen[edge_type] if k not in {"edge_index", "edge_weight", "edge_attr"}]:
-            del seen[edge_type][key]
+        allowed = {"num_nodes", *MASKS, *spec.attributes} | ({"x"} if spec.channels is not None else set())
+        seen[node].update({key: value for key, value in graph[node].items() if key in allowed})
+        seen[node].n_id = torch.arange(graph[node].num_nodes)
+    for edge_type, edge in schema.edges.items():
+        declared = {"edge_index": True, "edge_weight": edge.weighted, "edge_attr": edge.channels is not None}
+        seen[edge_type].update({key: value for key, value in graph[edge_type].items() if declared.get(key)})
     return seen
+
+
+def _with_owners(graph: HeteroData, schema: Schema, keep: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The masks of ``keep``, and those of the nodes that hang on them by ``of`` edges, however far."""
+    import torch
+
+    masks, changed = dict(keep), list(keep)
+    while changed:
+        node = changed.pop()
+        for source, _, _ in [edge for edge in schema.edges if edge[1:] == ("of", node)]:
+            owner = graph[source, "of", node].edge_index
+            mask = masks.get(source, torch.ones(graph[source].num_nodes, dtype=torch.bool)).clone()
+            mask[owner[0][~masks[node][owner[1]]]] = False
+            if source not in masks or not torch.equal(mask, masks[source]):
+                masks[source] = mask
+                changed.append(source)
+    return masks
 
 
 def _empty(store: EdgeStorage) -> None:

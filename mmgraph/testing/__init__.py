@@ -9,8 +9,8 @@
 | Task | :func:`check_task` | :func:`fake_graph` |
 | a model on its views | :func:`check_no_leak` | :func:`fake_graph` |
 
-A check returns nothing, or raises an ``AssertionError`` that says which promise is broken and by what. It leaves
-the module and the graph that it is given as they are.
+A check returns nothing, or raises an ``AssertionError`` that says which promise is broken and by what; an error of
+the class itself passes through. The module and the graph that it is given stay as they are.
 """
 
 from mmgraph.testing.encoder import check_encoder

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
 from scipy import stats
 
 from mmgraph.errors import ArtifactError, DataError
 
 FULL = "full"
+SHOWN = ("accuracy", "f1_macro", "auroc")  # in the terminal; a report shows all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +202,31 @@ class Results:
             row["difference"] = None if variant == FULL else self.difference(variant)
             table.append(row)
         return table
+
+    def table(self, *, title: str = "") -> Table:
+        """The table for a terminal: a row a variant, mean ± std a metric, the full model's lead with its interval."""
+        metrics = [metric for metric in SHOWN if metric in self.metrics]
+        caption = f"mean ± std over {self.runs} runs; lead: full model minus row, paired, 95 % interval"
+        table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        table.add_column("variant", no_wrap=True)
+        for heading in (*metrics, f"lead in {self.metric}"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for row in self.rows(metrics):
+            scores = [f"{mean:.3f}±{std:.3f}" for mean, std in (row[metric] for metric in metrics)]
+            gap = row["difference"]
+            if gap is None:
+                lead = ""
+            else:
+                interval = f" ({gap.low:+.3f} {gap.high:+.3f})" if math.isfinite(gap.low) else ""
+                lead = f"{gap.mean:+.3f}{interval}"
+            table.add_row(row["variant"], *scores, lead, style="bold" if gap is None else "")
+        return table
+
+    def __str__(self) -> str:
+        console = Console(width=100, file=io.StringIO())
+        with console.capture() as text:
+            console.print(self.table(), self.verdict())
+        return text.get().rstrip()
 
     def to_json(self) -> dict[str, Any]:
         """Gives what :meth:`from_json` reads."""

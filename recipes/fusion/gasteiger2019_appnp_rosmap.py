@@ -4,10 +4,13 @@ Source: Gasteiger, Bojchevski and Günnemann 2019, Predict then propagate; arXiv
 scores: Wang et al. 2021, MOGONET, Nature Communications 12, 3445 (on its shipped split, which is easier).
 Command: mmgraph run gasteiger2019_appnp_rosmap
 Cost: two minutes on one core.
-Expected: accuracy about .80, AUROC about .89 over ten stratified resplits; no gain from the graph.
-Differs from the paper: one linear predictor a modality, on ranks, their logits averaged; neighbours are those with
-similar profiles. Each run averages five models, each stopped early on its own fifth of the training part; the
-linear controls are averaged in the same way.
+Expected: accuracy about .80, AUROC about .89 over ten stratified resplits: above linear models on the same columns;
+the graph, whose weight is learned, adds nothing.
+Differs from the paper: one linear predictor a modality, on ranks, each trained for itself, their logits averaged; how
+far
+a subject's logits move towards those of the subjects with similar profiles is learned, starting from not at all. Each
+run averages five models, each stopped early on its own fifth of the training part; the linear controls are averaged
+in the same way.
 """
 
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from torch import nn
 
 import mmgraph as mg
-from mmgraph import encoders, fusion, layers
+from mmgraph import encoders, fusion, layers, objectives
 
 DATA, METRIC = "rosmap", "auroc"
 PUBLISHED = (
@@ -33,8 +36,6 @@ class Config:
     Args:
         runs: Resplits, 70 % against 30 %, each stratified.
         folds: Models averaged in a run, each validated on its own part of the 70 %.
-        alpha: How far a subject's logits move towards its neighbours'.
-        rounds: How many times.
         dropout: Share of the values zeroed while training.
         population: How subjects are joined.
         fit: How to train.
@@ -42,11 +43,9 @@ class Config:
 
     runs: int = 10
     folds: int = 5
-    alpha: float = 0.2
-    rounds: int = 2
     dropout: float = 0.5
-    population: mg.PopulationConfig = mg.PopulationConfig(k=15, metric="correlation", scale="rank")
-    fit: mg.FitConfig = mg.FitConfig(epochs=300, learning_rate=0.003, weight_decay=0.01, patience=30)
+    population: mg.PopulationConfig = mg.PopulationConfig(k=15, metric="correlation", level="modality", scale="rank")
+    fit: mg.FitConfig = mg.FitConfig(epochs=300, learning_rate=0.01, weight_decay=0.01, patience=30)
 
 
 def build(config: Config, run: int, fold: int) -> mg.Population:
@@ -60,7 +59,11 @@ def make_model(config: Config, schema: mg.Schema) -> mg.Model:
     return mg.Model(
         schema=schema,
         encoder=encoders.Table(widths, len(schema.targets["diagnosis"].classes), dropout=config.dropout),
+        within=layers.Smooth(relations=[(name, "near", name) for name in widths], rounds=1, alpha=None),
         fusion=fusion.Sum(mean=True),
-        between=layers.Smooth(relations=schema.relations(schema.anchor), rounds=config.rounds, alpha=config.alpha),
         head=nn.Identity(),
     )
+
+
+def make_objective(config: Config, schema: mg.Schema) -> objectives.Objective:
+    return objectives.Late(schema.targets["diagnosis"])

@@ -26,7 +26,7 @@ def schemas(draw):
             names=names,
             unit=draw(text),
             allow_nan=draw(st.booleans()),
-            attributes=draw(st.lists(text, max_size=2)),
+            attributes=draw(st.lists(text.map("a {}".format), max_size=2)),
         )
     end = st.sampled_from(sorted(nodes))
     edge = st.builds(EdgeSpec, weighted=st.booleans(), channels=width, multiple=st.booleans(), unit=text)

@@ -99,7 +99,7 @@ def test_same_seed_same_weights_and_the_state_of_chance_outside_is_left_alone(po
 
 
 def test_a_fit_killed_and_resumed_equals_one_left_alone(tmp_path: Path) -> None:
-    here, epochs = str(Path(__file__).parent), 400
+    here, epochs = str(Path(__file__).parent), 150
     script = tmp_path / "fit.py"
     script.write_text(textwrap.dedent(SCRIPT).format(here=here, epochs=epochs))
     env = {**os.environ, "OMP_NUM_THREADS": "1"}

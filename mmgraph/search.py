@@ -1,0 +1,119 @@
+"""Subgraphs as vectors: what is around each anchor, embedded, indexed, and found again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from mmgraph.builders import Population
+from mmgraph.data.records import Records
+from mmgraph.errors import ConfigError, DataError
+from mmgraph.functional import ego
+from mmgraph.index import Exact, Faiss, Index
+from mmgraph.model import Model
+from mmgraph.schema import Schema, view
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+Kind = Literal["exact", "flat", "hnsw", "ivf"]
+
+
+def index_subgraphs(
+    model: Model, graph: HeteroData, ids: Sequence[str] | None = None, *, hops: int = 1, kind: Kind = "exact"
+) -> Index:
+    """Embeds the subgraph around every anchor, and indexes the vectors.
+
+    Labels are hidden from the embedding. They are in the metadata, under the target's name, beside ``part`` (of
+    the split), to filter by and to show. A hit carries its subgraph.
+
+    Args:
+        model: A trained model; its schema is the graph's.
+        graph: The whole graph.
+        ids: A name for each anchor; by default the anchor's type and row.
+        hops: Radius of a subgraph, in edges between anchors.
+        kind: ``exact``, or one of faiss's: ``flat``, ``hnsw``, ``ivf``.
+
+    Raises:
+        ConfigError: An unknown kind.
+
+    Example:
+        >>> import mmgraph as mg
+        >>> records = mg.load_dataset("wdbc")
+        >>> population = mg.Population.fit(records, mg.stratified_split(records.labels))
+        >>> index = index_subgraphs(mg.classifier(population.schema), population.graph, population.ids)
+        >>> hit = index.search_id("patient-007", k=1)[0]
+        >>> hit.subgraph["subject"].num_nodes < 40
+        True
+    """
+    schema = model.schema
+    names = [f"{model.anchor}-{row}" for row in range(graph[model.anchor].num_nodes)] if ids is None else list(ids)
+    metadata = {name: labels_of(graph, schema, name) for name in schema.targets if schema.targets[name].classes}
+    options: dict[str, Any] = {
+        "metadata": {**metadata, "part": parts_of(graph, model.anchor)},
+        "fingerprint": schema.fingerprint,
+        "subgraph": lambda row: subgraph(graph, schema, row, hops=hops),
+    }
+    vectors = embed(model, graph, hops=hops)
+    if kind == "exact":
+        return Exact(vectors, names, **options)
+    if kind not in ("flat", "hnsw", "ivf"):
+        raise ConfigError(f"kind must be 'exact', 'flat', 'hnsw' or 'ivf', got {kind!r}")
+    return Faiss(vectors, names, kind=kind, **options)
+
+
+@torch.no_grad()
+def embed(model: Model, graph: HeteroData, *, hops: int = 1) -> np.ndarray:
+    """The vectors of the subgraphs around the anchors, ``[anchors, channels]``, made without seeing a label."""
+    model.eval()
+    vectors: np.ndarray = model.embed_subgraphs(view(graph, model.schema), hops=hops).cpu().numpy()
+    return vectors
+
+
+def embed_new(model: Model, population: Population, records: Records, *, hops: int = 1) -> np.ndarray:
+    """The vector of one new subject, ``[channels]``, attached to the population alone.
+
+    Raises:
+        DataError: Records of other than one subject, or of other modalities.
+    """
+    if len(records) != 1:
+        raise DataError(f"A query must be the records of 1 subject, got {len(records)}")
+    vector: np.ndarray = embed(model, population.attach(records).graph, hops=hops)[-1]
+    return vector
+
+
+def subgraph(graph: HeteroData, schema: Schema, row: int, *, hops: int = 1) -> HeteroData:
+    """The part of a graph within some edges of an anchor, with its modality nodes, without labels.
+
+    Args:
+        graph: The whole graph.
+        schema: What it means; it must name an anchor.
+        row: The anchor's row.
+        hops: Radius, in edges between anchors.
+
+    Returns:
+        A view; ``n_id`` says which rows of the whole graph its nodes are.
+    """
+    assert schema.anchor is not None
+    joins = [graph[relation].edge_index for relation in schema.relations(schema.anchor)]
+    index = torch.cat(joins, dim=1) if joins else torch.empty(2, 0, dtype=torch.long)
+    return view(graph, schema, keep={schema.anchor: ego(index, row, graph[schema.anchor].num_nodes, hops=hops)})
+
+
+def labels_of(graph: HeteroData, schema: Schema, target: str) -> list[str | None]:
+    """The class of each node that carries a target, ``None`` where it is not known."""
+    spec = schema.target(target)
+    return [spec.classes[number] if number >= 0 else None for number in graph[spec.node][spec.attribute].tolist()]
+
+
+def parts_of(graph: HeteroData, anchor: str) -> list[str]:
+    """The part of the split that each anchor is in; ``""`` for none."""
+    parts = [""] * graph[anchor].num_nodes
+    for part in ("train", "val", "test"):
+        mask = graph[anchor].get(f"{part}_mask")
+        for row in [] if mask is None else mask.nonzero().flatten().tolist():
+            parts[row] = part
+    return parts
