@@ -23,6 +23,6 @@ def gather(x: Tensor, index: Tensor, num_anchors: int) -> tuple[Tensor, Tensor]:
         ([0.0, 2.0], [False, True])
     """
     present = degree(index, num_anchors) > 0
-    if index.shape[1] == x.shape[0] == num_anchors and torch.equal(index[0], index[1]):
+    if index.shape[1] == x.shape[0] == num_anchors and torch.equal(index[0], index[1]) and present.all():
         return x, present  # one node an anchor, in order: nothing to move
     return aggregate(x, index, num_anchors, reduce="mean"), present

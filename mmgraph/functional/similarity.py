@@ -52,7 +52,8 @@ def directions(x: Tensor, *, metric: Metric) -> Tensor:
                 [0.0000, 0.0000]])
     """
     if metric == "correlation":
-        x = x - x.mean(dim=1, keepdim=True)
+        constant = (x == x[:, :1]).all(dim=1, keepdim=True)  # exactly: their rounding errors are no direction
+        x = (x - x.mean(dim=1, keepdim=True)).masked_fill(constant, 0)
     return torch.nn.functional.normalize(x, dim=1)
 
 
@@ -152,7 +153,7 @@ def nearest(
         if exclude is not None:
             own = exclude[rows]
             has = (own >= 0).nonzero().flatten()
-            scores[has, own[has]] = -torch.inf
+            scores = scores.index_put((has, own[has]), scores.new_tensor(-torch.inf))
         top, columns = scores.topk(k_kept, dim=1)  # [block, k]
         by_column = columns.argsort(dim=1)
         by_score = top.gather(1, by_column).argsort(dim=1, descending=True, stable=True)

@@ -1,5 +1,8 @@
 """ROSMAP, Alzheimer's disease from three omics: predict by modality, then propagate over the population.
 
+One linear predictor a modality; how far its answer moves towards that of similar subjects is learned. Does the
+population add anything to what a subject's own three omics say?
+
 Source: Gasteiger, Bojchevski and Günnemann 2019, Predict then propagate; arXiv:1810.05997. Data and published
 scores: Wang et al. 2021, MOGONET, Nature Communications 12, 3445 (on its shipped split, which is easier).
 Command: mmgraph run gasteiger2019_appnp_rosmap

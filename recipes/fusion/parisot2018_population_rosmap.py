@@ -1,5 +1,8 @@
 """ROSMAP, Alzheimer's disease from three omics: graph convolution over a population weighted by a kernel.
 
+Subjects are joined to those with similar profiles, and convolved with them. Does that tell Alzheimer's disease from
+normal ageing better than a subject's own profile?
+
 Source: Parisot et al. 2018, Disease prediction using graph convolutional networks; arXiv:1806.01738. Data and
 published scores: Wang et al. 2021, MOGONET, Nature Communications 12, 3445 (on its shipped split, which is easier).
 Command: mmgraph run parisot2018_population_rosmap

@@ -1,5 +1,8 @@
 """A population graph of 569 patients, classified benign or malignant, beside its controls.
 
+Three modalities of each patient are joined into one state, which is averaged over the patients most like it in each
+modality. Does the graph help to tell malignant from benign?
+
 Source: Parisot et al. 2018 (arXiv:1806.01738) for the population graph; Hamilton et al. 2017 (arXiv:1706.02216)
 for the layer; Wolberg et al. 1993 for the data, which is embedded in scikit-learn: no download.
 Command: mmgraph run population_wdbc

@@ -1,5 +1,8 @@
 """ROSMAP, Alzheimer's disease from three omics: a convolution a modality, joined by a tensor of class probabilities.
 
+Each of three omics is convolved over its own graph of similar subjects, and the three answers are joined by the
+products of their class probabilities. Do the graphs help?
+
 Source: Wang et al. 2021, MOGONET integrates multi-omics data using graph convolutional networks, Nature
 Communications 12, 3445.
 Command: mmgraph run wang2021_mogonet_rosmap

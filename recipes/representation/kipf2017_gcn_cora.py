@@ -1,5 +1,7 @@
 """Two-layer graph convolutional network on Cora, public split.
 
+What is a paper about, given its words, its citations, and the subjects of 140 others?
+
 Source: Kipf and Welling 2017, Semi-supervised classification with graph convolutional networks; arXiv:1609.02907.
 Command: mmgraph run kipf2017_gcn_cora
 Cost: two minutes on one core.

@@ -1,5 +1,8 @@
 """Gated message passing on Cora, eight rounds deep, where averaging layers collapse.
 
+What is a paper about, given what is up to eight citations away? A recurrent cell shared over the rounds keeps what
+averaging loses.
+
 Source: Li, Tarlow, Brockschmidt and Zemel 2016, Gated graph sequence neural networks; arXiv:1511.05493.
 Command: mmgraph run li2016_ggnn_cora
 Cost: ten minutes on one core.

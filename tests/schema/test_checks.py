@@ -111,10 +111,10 @@ def test_values_that_are_not_finite_pass_where_declared(graph, schema, value):
 
 def test_declared_attributes_must_be_there_row_by_row(graph, schema):
     schema = with_spec(schema, nodes={"scan": NodeSpec(channels=2, attributes=("time",))})
-    with pytest.raises(SchemaError, match=r"'scan' must have time \[3, …\], got none"):
+    with pytest.raises(SchemaError, match=r"'scan' must have time \[3, …\], .*got none"):
         schema.check(graph)
     graph["scan"].time = torch.zeros(1, 3)
-    with pytest.raises(SchemaError, match=r"time \[3, …\], got \[1, 3\]"):
+    with pytest.raises(SchemaError, match=r"time .*got \[1, 3\]"):
         schema.check(graph)
     graph["scan"].time = torch.zeros(3, 1)
     schema.check(graph)

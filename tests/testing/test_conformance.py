@@ -103,6 +103,7 @@ CASES = [
     (layers.Gated, "sum", layer(lambda: layers.Gated(4, relations=RELATIONS, rounds=3))),
     (layers.Gated, "mean", layer(lambda: layers.Gated(4, relations=RELATIONS, rounds=1, reduce="mean", bias=False))),
     (layers.Smooth, "", layer(lambda: layers.Smooth(relations=RELATIONS[:2], rounds=3, alpha=0.7))),
+    (layers.Smooth, "learned", layer(lambda: layers.Smooth(relations=RELATIONS[:2], alpha=None))),
     (layers.Stack, "empty", layer(layers.Stack)),
     (
         layers.Stack,
@@ -139,15 +140,10 @@ def test_conformance(run):
 
 
 def public_classes():
-    found = set()
-    for module in pkgutil.walk_packages(mmgraph.__path__, "mmgraph."):
-        if "._" in module.name:
-            continue
-        for name, one in vars(importlib.import_module(module.name)).items():
-            if inspect.isclass(one) and issubclass(one, KINDS) and one.__module__.startswith("mmgraph."):
-                if not name.startswith("_") and not inspect.isabstract(one):
-                    found.add(one)
-    return found
+    names = [module.name for module in pkgutil.walk_packages(mmgraph.__path__, "mmgraph.") if "._" not in module.name]
+    found = {one for name in names for one in vars(importlib.import_module(name)).values() if inspect.isclass(one)}
+    ours = {one for one in found if issubclass(one, KINDS) and one.__module__.startswith("mmgraph.")}
+    return {one for one in ours if not one.__name__.startswith("_") and not inspect.isabstract(one)}
 
 
 def test_every_public_class_is_in_a_run():

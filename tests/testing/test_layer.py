@@ -28,7 +28,6 @@ class DividesByDegree(Good):
     def forward(self, features, edges):
         index = edges[RELATIONS[0]].index
         count = torch.bincount(index[1], minlength=len(features["subject"]))[:, None]
-        count[-1].clamp_(1)  # the lonely row that fake_states has
         return {**features, "subject": aggregate(features["subject"], index, len(count)) / count}
 
 
@@ -74,7 +73,7 @@ class Listed(Good):
 
 BROKEN = {
     CountsRows: "CountsRows must permute its states as the nodes are permuted, got others for 'subject'",
-    DividesByDegree: "DividesByDegree without any edge must give finite states, got others for 'subject'",
+    DividesByDegree: "DividesByDegree must give finite states, got others for 'subject'",
     FollowsAll: r"must leave relations aside that it was not made for, got \('subject', 'unknown to the layer'",
     Overwrites: "Overwrites must leave the states that it is given as they are, got others",
     Forgets: r"Forgets must give states of 'scan' too, got \['subject'\]",

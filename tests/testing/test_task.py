@@ -78,7 +78,7 @@ class IgnoresMetrics(Classes):
 
 class Constant(Classes):
     def evaluate(self, predictions, graph, part="test", *, metrics=None):
-        return {name: 1.0 for name in metrics or ["accuracy"]}
+        return dict.fromkeys(metrics or ["accuracy"], 1.0)
 
 
 class Overwrites(Classes):
@@ -123,5 +123,5 @@ def test_a_metric_needs_a_direction():
 
 
 def test_a_direction_that_is_wrong_is_found():
-    with pytest.raises(AssertionError, match="perfect predictions the best error, got 0.0"):
+    with pytest.raises(AssertionError, match=r"perfect predictions the best error, got 0\.0"):
         check(Good(), higher_is_better={"error": True})

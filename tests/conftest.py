@@ -1,0 +1,24 @@
+"""What all tests share: dgl's backend, quiet models, and a reason where a dataset is missing."""
+
+import os
+
+import pytest
+
+from mmgraph.errors import DataError
+
+os.environ.setdefault("DGLBACKEND", "pytorch")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def load_or_skip():
+    """Loads a dataset, or skips the test where its files are not there."""
+    from mmgraph.data import load_dataset
+
+    def load(name: str):
+        try:
+            return load_dataset(name)
+        except DataError as error:
+            pytest.skip(f"dataset {name} is not here: {error}")
+
+    return load

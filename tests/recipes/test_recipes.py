@@ -1,0 +1,49 @@
+"""Every recipe: its form, and that it runs from end to end in small."""
+
+import ast
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mmgraph.errors import DataError
+from mmgraph.recipe import load_recipe, recipe_paths
+from mmgraph.run import Run
+from mmgraph.tasks.node_classification import HIGHER_IS_BETTER
+
+RECIPES = sorted(recipe_paths())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_form(name: str) -> None:
+    path = recipe_paths()[name]
+    text = path.read_text()
+    lead = ast.get_docstring(ast.parse(text))
+    for field in ("Source:", "Command: mmgraph run " + name, "Cost:", "Expected:", "Differs from the paper"):
+        assert field in lead, field
+    assert len(text.splitlines()) <= 120
+    recipe = load_recipe(name)
+    assert recipe.module.METRIC in HIGHER_IS_BETTER
+    assert set(recipe.module.EXPECT) <= set(HIGHER_IS_BETTER)
+    for entry in recipe.published:
+        assert set(entry) == {"source", "metric", "value"}
+        assert 0 <= entry["value"] <= 1
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", RECIPES)
+def test_runs_from_end_to_end(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    config = recipe.config({})
+    small = {"runs": 1, "fit": replace(config.fit, epochs=2)}
+    if hasattr(config, "folds"):
+        small["folds"] = 2
+    try:
+        run = Run.execute(recipe, replace(config, **small), tmp_path)
+    except DataError as error:
+        pytest.skip(f"dataset {recipe.module.DATA} is not here: {error}")
+    controls = {"no_graph", "shuffled_edges", "flat_linear", "majority"}
+    assert controls <= set(run.results.variants)
+    hits = Run.open(tmp_path).search(id=run.ids[0], k=3)
+    assert len(hits) == 3
+    assert all(hit.subgraph is not None for hit in hits)

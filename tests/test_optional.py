@@ -1,0 +1,35 @@
+import sys
+
+import pytest
+
+from mmgraph.errors import MissingPackageError, MMGraphError
+from mmgraph.optional import require
+
+
+def test_a_package_that_is_there_is_imported():
+    import json.decoder
+
+    assert require("json", extra="none") is json
+    assert require("json.decoder", extra="none") is json.decoder
+
+
+def test_the_message_says_what_to_install():
+    for name in ("no_such_package", "no_such_package.inside"):
+        with pytest.raises(MissingPackageError, match=rf"'{name}'.*pip install 'mmgraph\[index\]'"):
+            require(name, extra="index")
+
+
+def test_it_can_be_caught_as_an_import_error_or_as_ours():
+    assert issubclass(MissingPackageError, ImportError)
+    assert issubclass(MissingPackageError, MMGraphError)
+
+
+def test_what_is_missing_inside_a_package_is_not_blamed_on_the_package(tmp_path, monkeypatch):
+    (tmp_path / "half_installed.py").write_text("import its_own_dependency")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="its_own_dependency") as raised:
+        require("half_installed", extra="index")
+    assert not isinstance(raised.value, MissingPackageError)
+    with pytest.raises(ModuleNotFoundError, match=r"json\.no_such_part"):
+        require("json.no_such_part", extra="index")
+    assert "half_installed" not in sys.modules
