@@ -102,7 +102,7 @@ def seal(folder: Path) -> None:
     digests = {
         str(file.relative_to(folder)): sha256(file)
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.name != "sha256.json"
+        if file.is_file() and file != folder / "sha256.json"
     }
     write_json(folder / "sha256.json", digests)
 

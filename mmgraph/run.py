@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -72,7 +71,6 @@ class Run:
         Raises:
             ConfigError: The folder holds a run with other settings.
         """
-        started = time.perf_counter()
         _claim(folder, recipe, config)
         module = recipe.module
         objective = getattr(module, "make_objective", None)
@@ -95,7 +93,7 @@ class Run:
         )
         write_json(folder / "results.json", results.to_json())
         _save_graph(module.build(config, 0, 0), folder)
-        facts = {**record(), "seconds": round(time.perf_counter() - started, 1)}
+        facts = {**record(), "seconds": round(sum(cell.seconds for cell in results.cells), 1)}
         run = cls(folder, recipe, config, results, facts)
         index_subgraphs(run.model, run.graph, run.population.ids if run.population else None).save(folder / "index")
         write_json(folder / "facts.json", facts)

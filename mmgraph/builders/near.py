@@ -74,7 +74,9 @@ def mean_distance(x: Tensor, *, metric: Metric) -> float:
     total, rows = 0.0, len(x)
     step = max(1, BLOCK_ELEMENTS // max(rows, 1))
     for start in range(0, rows, step):
-        total += float(distance(x[start : start + step], x, metric=metric).double().sum())
+        apart = distance(x[start : start + step], x, metric=metric)
+        apart.diagonal(start).zero_()  # a row and itself are no pair
+        total += float(apart.double().sum())
     mean = total / max(rows * (rows - 1), 1)
     if not mean > 0:
         raise ConfigError(
@@ -104,7 +106,8 @@ def _join_group(
     index = torch.stack([sources[found.index[hit]], targets[:, None].expand_as(hit)[hit]])
     if group.mutual:
         index = torch.cat([index, index.flip(0)], dim=1)
-    return index, _weight(x, index, rule, phenotypes)
+    weight = _weight(x, index, rule, phenotypes)
+    return index[:, weight > 0], weight[weight > 0]  # where a kernel underflows there is no edge
 
 
 def _scorer(x, targets, sources, rule, phenotypes):  # type: ignore[no-untyped-def]

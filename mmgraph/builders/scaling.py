@@ -108,5 +108,6 @@ def _best(name: str, x: np.ndarray, labels: np.ndarray | None, select: int) -> n
         raise ConfigError(f"select must be between 1 and the {x.shape[1]} columns of {name!r}, got {select}")
     varies = np.ptp(x, axis=0) > 0
     scores = np.full(x.shape[1], -np.inf)
-    scores[varies] = f_classif(x[:, varies], labels)[0]
+    with np.errstate(divide="ignore"):  # a column that tells the classes apart exactly has infinite F
+        scores[varies] = f_classif(x[:, varies].astype(np.float64), labels)[0]
     return np.sort(np.argsort(-scores, kind="stable")[:select])

@@ -21,7 +21,7 @@ def save_graph(graph: HeteroData, path: Path) -> None:
     """Writes all tensors of a graph, atomically.
 
     Raises:
-        ArtifactError: A type's name holds the separator ``|``, or an attribute is not a tensor.
+        ArtifactError: A name holds the separator ``|``, an attribute is not a tensor, or it is on no type.
 
     Example:
         >>> import torch
@@ -35,6 +35,8 @@ def save_graph(graph: HeteroData, path: Path) -> None:
     """
     import torch
 
+    if loose := list(graph.stores[0]):
+        raise ArtifactError(f"Only tensors on types can be written, got {loose[0]!r} on the graph itself; remove it")
     tensors = {}
     for kind, items in (("node", graph.node_items()), ("edge", graph.edge_items())):
         for name, store in items:
@@ -42,12 +44,13 @@ def save_graph(graph: HeteroData, path: Path) -> None:
             for key, value in store.items():
                 if key == "num_nodes":
                     value = torch.tensor(value)
-                if not isinstance(value, torch.Tensor) or any(SEPARATOR in part for part in parts):
+                if not isinstance(value, torch.Tensor) or any(SEPARATOR in part for part in (*parts, key)):
                     raise ArtifactError(
-                        f"Only tensors on types without {SEPARATOR!r} in their names can be written, "
+                        f"Only tensors without {SEPARATOR!r} in their names can be written, "
                         f"got {key!r} of type {type(value).__name__} on {name!r}"
                     )
-                tensors[SEPARATOR.join((kind, *parts, key))] = value.contiguous()
+                own = value.clone(memory_format=torch.contiguous_format)  # no memory shared with another
+                tensors[SEPARATOR.join((kind, *parts, key))] = own
     write_bytes(path, save(tensors))
 
 
@@ -55,7 +58,7 @@ def load_graph(path: Path) -> HeteroData:
     """Reads a graph that :func:`save_graph` wrote.
 
     Raises:
-        ArtifactError: The file is missing or damaged.
+        ArtifactError: The file is missing, damaged, or of something else.
     """
     from torch_geometric.data import HeteroData
 
@@ -67,7 +70,11 @@ def load_graph(path: Path) -> HeteroData:
         raise ArtifactError(f"Graph file {str(path)!r} is damaged: {error}; make it again") from None
     graph = HeteroData()
     for name, value in tensors.items():
-        kind, *parts, key = name.split(SEPARATOR)
-        store = graph[parts[0]] if kind == "node" else graph[tuple(parts)]
-        store[key] = int(value) if key == "num_nodes" else value
+        match name.split(SEPARATOR):
+            case ["node", node, key]:
+                graph.get_node_store(node)[key] = int(value) if key == "num_nodes" else value
+            case ["edge", source, relation, target, key]:
+                graph[source, relation, target][key] = value
+            case _:
+                raise ArtifactError(f"{str(path)!r} must be a graph file, got a tensor {name!r}; make it again")
     return graph

@@ -29,9 +29,7 @@ class File(BaseModel):
     @field_validator("path")
     @classmethod
     def _stays_inside(cls, value: str) -> str:
-        if Path(value).is_absolute() or ".." in Path(value).parts:
-            raise ValueError(f"a path must stay in its dataset's folder, got {value!r}")
-        return value
+        return _inside(value)
 
     @field_validator("url")
     @classmethod
@@ -54,6 +52,11 @@ class Manifest(BaseModel):
     source: str
     folder: str = ""
     files: tuple[File, ...] = ()
+
+    @field_validator("name", "folder")
+    @classmethod
+    def _stays_inside(cls, value: str) -> str:
+        return _inside(value)
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
@@ -113,6 +116,12 @@ class Manifest(BaseModel):
             )
 
 
+def _inside(path: str) -> str:
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise ValueError(f"a path must stay in its dataset's folder, got {path!r}")
+    return path
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a dataset's folder."""
     return Manifest.read(folder / "manifest.toml")
@@ -120,7 +129,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def data_roots() -> list[Path]:
     """The folders that are searched for data, the user's cache last."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mmgraph"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmgraph"
     shared = Path(__file__).parents[2].parent / "shared" / "data"
     named = os.environ.get("MMGRAPH_DATA")
     return [*([Path(named)] if named else []), *([shared] if shared.is_dir() else []), cache]

@@ -62,7 +62,7 @@ class Records:
         set_(self, "modalities", modalities)
         set_(self, "classes", tuple(self.classes))
         set_(self, "names", {name: tuple(value) for name, value in self.names.items()})
-        set_(self, "phenotypes", {name: np.asarray(value) for name, value in self.phenotypes.items()})
+        set_(self, "phenotypes", {name: _values(value) for name, value in self.phenotypes.items()})
         if self.labels is not None:
             set_(self, "labels", _check_labels(np.asarray(self.labels), ids, self.classes))
         for name, values in self.phenotypes.items():
@@ -104,7 +104,7 @@ class Records:
     @property
     def sha256(self) -> str:
         """A digest of all that the records hold, by which a run names its data."""
-        digest = hashlib.sha256(repr((self.ids, self.classes, self.names, self.target)).encode())
+        digest = hashlib.sha256(repr((self.ids, self.classes, sorted(self.names.items()), self.target)).encode())
         for name, value in sorted(self.modalities.items()):
             digest.update(name.encode() + np.ascontiguousarray(value).tobytes())
         for name, value in sorted(self.phenotypes.items()):
@@ -123,7 +123,11 @@ def _check_unique(ids: tuple[str, ...]) -> None:
 
 
 def _matrix(name: str, value: object, ids: tuple[str, ...]) -> np.ndarray:
-    matrix = np.asarray(value, dtype=np.float32)
+    try:
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is named below
+            matrix = np.asarray(value, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"Modality {name!r} must be a matrix of numbers, but {error}") from None
     if matrix.ndim != 2 or matrix.shape[0] != len(ids) or matrix.shape[1] == 0:
         raise DataError(f"Modality {name!r} must be [{len(ids)} subjects, channels], got {list(matrix.shape)}")
     absent = np.asarray(np.isnan(matrix).all(axis=1))
@@ -137,12 +141,18 @@ def _matrix(name: str, value: object, ids: tuple[str, ...]) -> np.ndarray:
     return matrix
 
 
+def _values(value: object) -> np.ndarray:
+    """One value a subject; among strings an unknown value stays NaN or ``None`` instead of becoming a string."""
+    values = np.asarray(value)
+    return np.asarray(value, dtype=object) if values.dtype.kind in "US" else values
+
+
 def _check_labels(labels: np.ndarray, ids: tuple[str, ...], classes: Sequence[str]) -> np.ndarray:
     if labels.shape != (len(ids),):
         raise DataError(f"Labels must be one a subject, [{len(ids)}], got {list(labels.shape)}")
     if labels.dtype.kind not in "iub":
-        numbers = labels.astype(float) if labels.dtype.kind == "f" else np.full(len(ids), np.nan)
-        wrong = np.flatnonzero(np.isnan(numbers) | (numbers != np.round(numbers)))
+        numbers = [value if isinstance(value, (int, float, np.number)) else np.nan for value in labels.tolist()]
+        wrong = np.flatnonzero(~np.isfinite(numbers) | (numbers != np.round(numbers)))
         if len(wrong):
             raise DataError(
                 f"Labels must be class numbers, got {labels[wrong[0]]!s} for subject {ids[wrong[0]]!r}; "

@@ -130,4 +130,11 @@ def stratified_split(
         raise DataError(
             f"{len(rows)} labelled rows of {len(classes)} classes can't be split with test={test}, val={val}: {error}"
         ) from None
-    return Split(np.sort(train), np.sort(val_rows), np.sort(test_rows))
+    split = Split(np.sort(train), np.sort(val_rows), np.sort(test_rows))
+    for part in ("train", "val", "test"):
+        if missing := sorted(set(classes.tolist()) - set(labels[getattr(split, part)].tolist())):
+            raise DataError(
+                f"Each class must be in each part, got class {missing[0]} ({(labels == missing[0]).sum()} rows) with "
+                f"none in {part}; give {part} a larger share, merge the class with another, or leave it out"
+            )
+    return split

@@ -54,7 +54,10 @@ class Supervised(Objective):
             known = y.isfinite()
             loss = (outputs.squeeze(1)[known] - y[known]).square().sum() / known.sum().clamp_min(1)
             return {"total": loss, "squared_error": loss}
-        if not (y >= 0).any():
+        counts = y >= 0
+        if self.class_weight is not None:
+            counts = counts & (self.class_weight[y.clamp_min(0)] > 0)
+        if not counts.any():
             nothing = outputs.sum() * 0
             return {"total": nothing, "cross_entropy": nothing}
         loss = F.cross_entropy(outputs, y, weight=self.class_weight, ignore_index=-1)

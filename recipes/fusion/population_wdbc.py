@@ -35,9 +35,9 @@ class Config:
         fit: How to train.
     """
 
-    runs: int = 5
+    runs: int = 10
     channels: int = 16
-    dropout: float = 0.3
+    dropout: float = 0.1
     population: mg.PopulationConfig = mg.PopulationConfig(k=10)
     fit: mg.FitConfig = mg.FitConfig(epochs=200, learning_rate=0.01, weight_decay=5e-3, patience=20)
 

@@ -21,7 +21,9 @@ def graphs(draw):
     rows = {node: draw(st.integers(0, 4), label=node) for node in ("patient", "scan", "note", "patch")}
     for node, count in rows.items():
         graph[node].x = torch.randn(count, draw(st.integers(0, 3)))
-    graph["patient"].y = torch.tensor(draw(st.lists(st.integers(-1, 2), min_size=rows["patient"], max_size=rows["patient"])), dtype=torch.long)
+    graph["patient"].y = torch.tensor(
+        draw(st.lists(st.integers(-1, 2), min_size=rows["patient"], max_size=rows["patient"])), dtype=torch.long
+    )
     graph["note"].y = torch.randn(rows["note"])
     graph["patient"].train_mask = torch.rand(rows["patient"]) < 0.5
     for edge_type in EDGES:

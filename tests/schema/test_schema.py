@@ -141,7 +141,10 @@ def test_parts_that_contradict_each_other_are_refused(fields, value):
         ('{"nodes": {}, "edges": [{"type": 7}]}', "edges: .*7"),
         ('{"nodes": {}, "edges": [{"type": [["a"], "of", "b"]}]}', "edges: .*'a'"),
         ('{"nodes": {"a": {}}, "edges": [{"type": ["a", "of"]}]}', "edges"),
-        ('{"nodes": {"a": {}}, "edges": [{"type": ["a", "r", "a"]}, {"type": ["a", "r", "a"]}]}', "edges: each must have its own type.*'r'"),
+        (
+            '{"nodes": {"a": {}}, "edges": [{"type": ["a", "r", "a"]}, {"type": ["a", "r", "a"]}]}',
+            "edges: each must have its own type.*'r'",
+        ),
     ],
 )
 def test_bad_json_is_refused(text, value):

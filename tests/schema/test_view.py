@@ -75,7 +75,9 @@ def slow_edges(graph, edge_type, rows):
 def test_a_view_equals_a_slow_loop(ragged, data):
     graph = data.draw(ragged)
     schema = Schema.infer(graph)
-    flags = {node: st.lists(st.booleans(), min_size=n, max_size=n) for node in schema.nodes for n in [graph[node].num_nodes]}
+    flags = {
+        node: st.lists(st.booleans(), min_size=n, max_size=n) for node in schema.nodes for n in [graph[node].num_nodes]
+    }
     kept = data.draw(st.lists(st.sampled_from(list(schema.nodes)), unique=True), label="kept")
     keep = {node: mask(*data.draw(flags[node], label=f"keep {node}")) for node in kept}
     hide = data.draw(st.sets(st.sampled_from(list(schema.nodes)), max_size=2), label="hide")

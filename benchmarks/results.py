@@ -1,0 +1,112 @@
+"""Carries out every recipe in full, and writes docs/results.json, docs/results.md and docs/picture.svg.
+
+Command: make results. Recipes that are finished are not run again: their runs are kept in runs/results.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from picture import draw
+from rich.console import Console
+
+from mmgraph.errors import DataError
+from mmgraph.files import write_bytes, write_json
+from mmgraph.recipe import load_recipe
+from mmgraph.run import Run
+
+ROOT = Path(__file__).parents[1]
+WANTED: Sequence[tuple[str, dict[str, Any]]] = (
+    ("population_wdbc", {}),
+    ("kipf2017_gcn_cora", {}),
+    ("li2016_ggnn_cora", {}),
+    ("gasteiger2019_appnp_rosmap", {}),
+    ("gasteiger2019_appnp_rosmap", {"shipped": True}),
+    ("wang2021_mogonet_rosmap", {}),
+    ("parisot2018_population_rosmap", {}),
+)
+
+
+def main() -> None:
+    console = Console(stderr=True)
+    entries: list[dict[str, Any]] = []
+    pages = []
+    for name, options in WANTED:
+        recipe = load_recipe(name)
+        label = "-".join([name, *options])
+        console.print(label)
+        try:
+            config = replace(recipe.config({}), **options)
+            run = Run.execute(recipe, config, ROOT / "runs" / "results" / label, progress=console.is_terminal)
+        except DataError as error:
+            console.print(f"left out: {error}")
+            continue
+        command = " ".join(["mmgraph run", name, *(f"--{option}" for option in options)])
+        entries += [entry(run, metric, command) for metric in run.results.metrics]
+        pages.append(section(run, command, easy=bool(options)))
+    write_json(ROOT / "docs" / "results.json", entries)
+    write_bytes(ROOT / "docs" / "results.md", (HEAD + "\n".join(pages)).encode())
+    write_bytes(ROOT / "docs" / "picture.svg", draw(entries).encode())
+
+
+def entry(run: Run, metric: str, command: str) -> dict[str, Any]:
+    results = run.results
+    return {
+        "recipe": run.recipe.name,
+        "data": run.recipe.module.DATA,
+        "metric": metric,
+        "mean": round(results.mean("full", metric), 4),
+        "std": round(results.std("full", metric), 4),
+        "runs": results.runs,
+        "controls": {
+            name: {"mean": round(results.mean(name, metric), 4), "std": round(results.std(name, metric), 4)}
+            for name in results.variants
+            if name != "full"
+        },
+        "published": [
+            {"source": item["source"], "value": item["value"]}
+            for item in run.recipe.published
+            if item["metric"] == metric
+        ],
+        "command": command,
+        "seconds": run.facts["seconds"],
+        "commit": run.facts["commit"],
+    }
+
+
+def section(run: Run, command: str, *, easy: bool) -> str:
+    results = run.results
+    shown = [name for name in ("accuracy", "f1", "f1_macro", "auroc", "log_loss") if name in results.metrics]
+    lines = [
+        f"## {run.recipe.name}{' (shipped split: easy)' if easy else ''}",
+        "",
+        f"{run.recipe.title} `{command}`, {results.runs} {'resplits' if results.resplit else 'seeds'}.",
+        "",
+        f"| variant | {' | '.join(shown)} | lead in {results.metric} (95 %) | p |",
+        f"|---|{'---|' * len(shown)}---|---|",
+    ]
+    for row in results.rows(shown):
+        scores = [f"{mean:.3f} ± {std:.3f}" for mean, std in (row[name] for name in shown)]
+        gap = row["difference"]
+        lead = ["", ""] if gap is None else [f"{gap.mean:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})", f"{gap.p:.3f}"]
+        lines.append(f"| {' | '.join([row['variant'], *scores, *lead])} |")
+    for item in run.recipe.published:
+        cells = [f"{item['value']:.3f}" if name == item["metric"] else "" for name in shown]
+        lines.append(f"| *published:* {item['source']} | {' | '.join(cells)} | | |")
+    lines += ["", f"{results.verdict()} ({run.facts['seconds']:.0f} s)", ""]
+    return "\n".join(lines)
+
+
+HEAD = """# Results
+
+Made by `make results`. Mean ± standard deviation over the runs; *lead* is the full model minus the row, paired by run
+(positive: the full model is better), with its 95 % interval, corrected for the overlap of resplits (Nadeau and Bengio
+2003). Everything is chosen on validation; the test part is looked at once a run. Published scores are on the authors'
+own split and protocol.
+
+"""
+
+
+if __name__ == "__main__":
+    main()
