@@ -13,6 +13,7 @@ from torch_geometric.data import HeteroData
 
 from mmgraph.data.records import Records
 from mmgraph.data.split import Split
+from mmgraph.errors import DataError
 
 if TYPE_CHECKING:
     from mmgraph.schema import Schema
@@ -59,6 +60,23 @@ def append(graph: HeteroData, new: HeteroData, schema: Schema) -> HeteroData:
                 [graph[source, relation, target].edge_index, index], 1
             )
     return larger
+
+
+def check_phenotypes(records: Records, thresholds: Mapping[str, float | None]) -> None:
+    """Checks that the phenotypes are there, and that those with a threshold are numbers.
+
+    Raises:
+        DataError: A phenotype is missing, or a value is text where a threshold is to hold.
+    """
+    if missing := [name for name in thresholds if name not in records.phenotypes]:
+        raise DataError(f"Phenotypes must be among the records' {sorted(records.phenotypes)}, got {missing}")
+    for name, threshold in thresholds.items():
+        for one, value in zip(records.ids, records.phenotypes[name].tolist(), strict=True):
+            if threshold is not None and isinstance(value, str):
+                raise DataError(
+                    f"Phenotype {name!r} must be numbers to agree within {threshold}, got {value!r} for subject "
+                    f"{one!r}; convert it, or give it the threshold None of a category"
+                )
 
 
 def codes(phenotypes: Mapping[str, np.ndarray]) -> list[Tensor]:

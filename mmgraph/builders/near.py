@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from mmgraph.functional.similarity import (
     BLOCK_ELEMENTS,
     Metric,
     agreement,
-    directions,
+    closeness,
     distance,
     nearest,
     pair_distance,
@@ -110,26 +110,25 @@ def _join_group(
     return index[:, weight > 0], weight[weight > 0]  # where a kernel underflows there is no edge
 
 
-def _scorer(x, targets, sources, rule, phenotypes):  # type: ignore[no-untyped-def]
+def _scorer(
+    x: Tensor | None, targets: Tensor, sources: Tensor, rule: Rule, phenotypes: Sequence[Tensor]
+) -> Callable[[slice], Tensor]:
     """The score of blocks of targets against all sources; -inf where an edge would weigh nothing."""
     shared = [values[sources] for values in phenotypes]
-    if x is not None and rule.metric != "euclidean":  # normalise once, not once a block
-        unit = directions(x, metric=rule.metric)
+    if x is not None and not shared:
+        assert rule.metric is not None
+        close = closeness(x[sources], metric=rule.metric)
+        return lambda rows: close(x[targets[rows]])
 
     def score(rows: slice) -> Tensor:
         block = targets[rows]
-        common = agreement([v[block] for v in phenotypes], shared, thresholds=rule.thresholds) if shared else None
-        if x is None:
-            assert common is not None
-            return common.masked_fill(common == 0, -torch.inf)
-        if rule.metric == "euclidean":
-            apart = distance(x[block], x[sources])
-        else:
-            apart = (1 - unit[block] @ unit[sources].T).clamp(0, 2)
-        if common is None:
-            return -apart
-        assert rule.width is not None
-        return (rbf(apart, rule.width) * common).masked_fill(common == 0, -torch.inf)
+        common = agreement([values[block] for values in phenotypes], shared, thresholds=rule.thresholds)
+        weight = common
+        if x is not None:
+            assert rule.metric is not None
+            assert rule.width is not None
+            weight = rbf(distance(x[block], x[sources], metric=rule.metric), rule.width) * common
+        return weight.masked_fill(common == 0, -torch.inf)
 
     return score
 

@@ -22,17 +22,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save
 from torch import Tensor
 
-from mmgraph.builders.assemble import append, codes, nodes
+from mmgraph.builders.assemble import append, check_phenotypes, codes, nodes
+from mmgraph.builders.config import PopulationConfig
 from mmgraph.builders.near import Group, Rule, join, mean_distance
 from mmgraph.builders.scaling import Scaling
 from mmgraph.data.graph_file import load_graph, save_graph
@@ -40,7 +41,6 @@ from mmgraph.data.records import Records
 from mmgraph.data.split import Split
 from mmgraph.errors import ArtifactError, ConfigError, DataError
 from mmgraph.files import check_seal, new_folder, read_json, seal, write_bytes, write_json
-from mmgraph.functional.similarity import Metric
 from mmgraph.schema import EdgeSpec, NodeSpec, Schema, TargetSpec
 from mmgraph.schema.schema import Regime
 
@@ -48,76 +48,6 @@ if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
 FORMAT = "mmgraph.population/1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PopulationConfig:
-    r"""How subjects are joined.
-
-    Args:
-        k: How many neighbours; ``None`` for all pairs of positive weight.
-        metric: Distance :math:`\rho` between subjects in one modality.
-        edges: ``similarity``: the ``k`` nearest; ``agreement``: those with most phenotypes in common;
-            ``product``: the ``k`` largest weights
-            :math:`W_{ij} = \exp(-\rho_{ij}^2 / 2\sigma^2) \sum_h \gamma(M_h(i), M_h(j))` (Parisot et al., eq. 2).
-        kernel: Weight the edges of ``similarity`` by :math:`\exp(-\rho^2 / 2\sigma^2)`, with :math:`\sigma` the
-            mean distance in the fitted cohort; otherwise they weigh 1.
-        phenotypes: Phenotype → threshold :math:`\theta` within which two numbers agree, or ``None`` for a category.
-        level: ``anchor`` joins subjects; ``modality`` joins the modality nodes themselves, by ``near`` edges.
-        scale: ``standard`` (mean 0, deviation 1) or ``rank`` (normal quantiles of the ranks).
-        select: How many columns a modality keeps, by analysis of variance on training labels; ``None`` for all.
-        drop_constant: Leave constant columns out instead of refusing them.
-        regime: What may be seen of the subjects outside training.
-        anchor: Name of the subjects' node type.
-
-    Raises:
-        ConfigError: An option, or a combination of options, that can't work.
-
-    Example:
-        >>> PopulationConfig(k=0)
-        Traceback (most recent call last):
-        ...
-        mmgraph.errors.ConfigError: k must be at least 1, or None for all pairs, got 0
-    """
-
-    k: int | None = 10
-    metric: Metric = "euclidean"
-    edges: Literal["similarity", "agreement", "product"] = "similarity"
-    kernel: bool = False
-    phenotypes: Mapping[str, float | None] = field(default_factory=dict)
-    level: Literal["anchor", "modality"] = "anchor"
-    scale: Literal["standard", "rank"] = "standard"
-    select: int | None = None
-    drop_constant: bool = False
-    regime: Regime = "cohort_hidden"
-    anchor: str = "subject"
-
-    def __post_init__(self) -> None:
-        choices = {
-            "metric": ("euclidean", "cosine", "correlation"),
-            "edges": ("similarity", "agreement", "product"),
-            "level": ("anchor", "modality"),
-            "scale": ("standard", "rank"),
-            "regime": ("transductive", "cohort_hidden", "single_query"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
-        if self.k is not None and self.k < 1:
-            raise ConfigError(f"k must be at least 1, or None for all pairs, got {self.k}")
-        if self.k is None and not self.weighted:
-            raise ConfigError("k=None joins all pairs by their weights; set kernel=True or use phenotypes, or give k")
-        if self.edges != "similarity" and not self.phenotypes:
-            raise ConfigError(f"edges={self.edges!r} needs phenotypes, e.g. phenotypes={{'age': 2.0, 'site': None}}")
-        if self.edges == "similarity" and self.phenotypes:
-            raise ConfigError("phenotypes need edges='agreement' or 'product', got 'similarity'")
-        if self.edges == "agreement" and self.level == "modality":
-            raise ConfigError("edges='agreement' joins subjects; level must be 'anchor', got 'modality'")
-
-    @property
-    def weighted(self) -> bool:
-        """Whether the edges carry weights."""
-        return self.kernel or self.edges != "similarity"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,8 +220,10 @@ class Population:
                 raise DataError(f"Modality {name!r} of new subjects must have {scaling.channels} channels, got {got}")
         if taken := [one for one in records.ids if one in self.rows]:
             raise DataError(f"Ids of new subjects must be new, got {taken[0]!r}, which is in the population")
-        if missing := [name for name in self.phenotypes if name not in records.phenotypes]:
-            raise DataError(f"New subjects must have the phenotypes {sorted(self.phenotypes)}, missing {missing}")
+        check_phenotypes(records, self.config.phenotypes)
+        known = {target.classes for target in self.schema.targets.values()}
+        if records.labels is not None and known and records.classes not in known:
+            raise DataError(f"Labelled new subjects must have the classes {known.pop()}, got {records.classes}")
 
     def save(self, folder: Path) -> None:
         """Writes the population to a folder, whole or not at all, without pickle."""
@@ -299,7 +231,8 @@ class Population:
             save_graph(self.graph, draft / "graph.safetensors")
             arrays = {"reference": self.reference.numpy()}
             for name, scaling in self.scaling.items():
-                arrays |= {f"{name}|{key}": getattr(scaling, key) for key in ("columns", "mean", "scale", "sorted")}
+                for key in ("columns", "mean", "scale", "sorted"):  # safetensors writes the bytes as they lie
+                    arrays[f"{name}|{key}"] = np.ascontiguousarray(getattr(scaling, key))
             write_bytes(draft / "scaling.safetensors", save(arrays))
             write_json(
                 draft / "population.json",
@@ -391,11 +324,11 @@ def _check_fit(records: Records, split: Split | None, config: PopulationConfig) 
         raise DataError(f"A population needs at least 2 subjects, got {len(records)}")
     if split is not None:
         split.check(len(records))
-    if unknown := [name for name in config.phenotypes if name not in records.phenotypes]:
-        raise DataError(f"Phenotypes must be among the records' {sorted(records.phenotypes)}, got {unknown}")
+    check_phenotypes(records, config.phenotypes)
     if config.anchor in records.modalities:
         raise ConfigError(f"anchor must not be the name of a modality, got {config.anchor!r}")
 
 
 def _plain(values: np.ndarray) -> list[Any]:
-    return [None if isinstance(value, float) and np.isnan(value) else value for value in values.tolist()]
+    plain = [value.item() if isinstance(value, np.generic) else value for value in values.tolist()]
+    return [None if isinstance(value, float) and np.isnan(value) else value for value in plain]

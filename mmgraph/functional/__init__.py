@@ -4,11 +4,12 @@ from mmgraph.functional.fusion import concat_parts, gated_parts, outer_parts, pr
 from mmgraph.functional.gather import gather
 from mmgraph.functional.message import aggregate, symmetric_norm
 from mmgraph.functional.reach import ego, pool_reached, reach
-from mmgraph.functional.similarity import agreement, distance, nearest, rbf
+from mmgraph.functional.similarity import agreement, closeness, distance, nearest, rbf
 
 __all__ = [
     "aggregate",
     "agreement",
+    "closeness",
     "concat_parts",
     "distance",
     "ego",

@@ -8,7 +8,7 @@ from torch import Tensor
 
 Metric: TypeAlias = Literal["euclidean", "cosine", "correlation"]
 
-BLOCK_ELEMENTS = 1 << 24  # entries of one block of a distance matrix: 64 MiB of float32
+BLOCK_ELEMENTS = 1 << 20  # entries of one block of a score matrix: 4 MiB of float32, which stay in the cache
 
 
 class Neighbours(NamedTuple):
@@ -113,6 +113,30 @@ def agreement(
         a, b = a[:, None], b[None, :]
         total += (a == b) if threshold is None else ((a - b).abs() < threshold)
     return total
+
+
+def closeness(y: Tensor, *, metric: Metric) -> Callable[[Tensor], Tensor]:
+    r"""A score that orders sources as their distance does, nearest highest, at the price of one matrix product.
+
+    Euclidean :math:`x \cdot y - \|y\|^2 / 2`, which is :math:`(\|x\|^2 - \|x-y\|^2) / 2`; otherwise the cosine (of
+    the centred rows).
+
+    Args:
+        y: Sources, ``[sources, channels]``; what can be computed of them is computed once.
+        metric: Which distance.
+
+    Returns:
+        A function from queries ``[queries, channels]`` to scores ``[queries, sources]``.
+
+    Example:
+        >>> closeness(torch.tensor([[0.0], [5.0]]), metric="euclidean")(torch.tensor([[4.0]]))
+        tensor([[0.0000, 7.5000]])
+    """
+    if metric == "euclidean":
+        half = -y.square().sum(dim=1) / 2  # [sources]
+        return lambda x: torch.addmm(half, x, y.T)
+    unit = directions(y, metric=metric)
+    return lambda x: directions(x, metric=metric) @ unit.T
 
 
 def nearest(

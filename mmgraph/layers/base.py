@@ -71,6 +71,6 @@ def check_relations(relations: Iterable[EdgeType]) -> tuple[EdgeType, ...]:
     if not relations:
         raise ConfigError("A layer needs at least 1 relation, got none; use Stack() for no layer at all")
     for relation in relations:
-        if not isinstance(relation, tuple) or len(relation) != 3:  # e.g. a plain string
+        if not isinstance(relation, tuple) or len(relation) != 3:  # type: ignore[redundant-expr]  # e.g. a plain string
             raise ConfigError(f"A relation must be (source, relation, target), got {relation!r}")
     return relations

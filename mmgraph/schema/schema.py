@@ -65,8 +65,10 @@ class Schema(Spec):
         for item in value:  # JSON has no tuples as keys
             match item:
                 case {"type": [str(source), str(relation), str(target)], **spec} if (
-                    (source, relation, target) not in edges
-                ):
+                    source,
+                    relation,
+                    target,
+                ) not in edges:
                     edges[source, relation, target] = spec
                 case _:
                     raise ValueError(f"each must have its own type, [source, relation, target], got {item!r}")

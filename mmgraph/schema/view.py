@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mmgraph.schema.schema import EdgeType, Schema
 
+
 def view(
     graph: HeteroData,
     schema: Schema,

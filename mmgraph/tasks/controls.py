@@ -79,7 +79,8 @@ def control_graph(name: str, graph: HeteroData, schema: Schema, *, seed: int = 0
     elif name.startswith("without:") and name.removeprefix("without:") in schema.modalities:
         _leave_out(changed, schema, name.removeprefix("without:"))
     else:
-        raise ConfigError(f"Control must be one of {['full', *default_controls(schema)]}, got {name!r}")
+        known = [one for one in default_controls(schema) if one not in BASELINES]
+        raise ConfigError(f"A control that changes the graph must be one of {known}, got {name!r}")
     return changed
 
 
@@ -92,7 +93,12 @@ def baseline(name: str, folds: Sequence[HeteroData], task: NodeClassification, p
             training labels are fitted on, and validation labels chosen on; the folds' predictions are averaged.
         task: What is asked.
         part: Which part to predict: ``test``, or ``val`` of the first fold.
+
+    Raises:
+        ConfigError: No such control.
     """
+    if name not in BASELINES:
+        raise ConfigError(f"A control without a graph model must be one of {sorted(BASELINES)}, got {name!r}")
     return BASELINES[name](folds if part == "test" else folds[:1], task, part)
 
 

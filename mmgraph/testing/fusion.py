@@ -54,6 +54,8 @@ def _check_absent(fusion: Fusion, parts: Parts, present: Present, part: str, sen
     """What stands in the absent rows of a part must change neither the result nor any gradient."""
     name, gone = name_of(fusion), ~present[part][:, None]
     out, gradients = _gradients(fusion, parts, present, sent)
+    for key, gradient in gradients.items():
+        expect(bool(gradient.isfinite().all()), f"{name} must send finite gradients, got others for {key}")
     for value in INTRUDERS:
         filled = {**parts, part: parts[part].masked_fill(gone, value)}
         after, new = _gradients(fusion, filled, present, sent)
@@ -65,6 +67,7 @@ def _check_absent(fusion: Fusion, parts: Parts, present: Present, part: str, sen
                 "mask before you project, not after",
             )
         own = new[f"part {part!r}"]
+        expect(bool(own.any()), f"{name} must send a gradient to {part!r} where it is present, got none")
         expect(bool((own.masked_fill(~gone, 0) == 0).all()), f"{name} must send no gradient to absent rows of {part!r}")
 
 

@@ -43,7 +43,7 @@ def test_a_row_without_a_direction_is_not_apart_from_itself():
     assert mean_distance(x, metric="correlation") == pytest.approx((1 + 1 + 2) / 3)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_rows_that_do_not_differ_have_no_width(metric):
     for x in (torch.tensor([[1.0, 0.0]]).expand(4, -1).contiguous(), cohort(1)):
         with pytest.raises(ConfigError, match=f"got {len(x)} with mean distance 0.0; set kernel=False"):
@@ -143,7 +143,9 @@ def test_a_kernel_that_vanishes_makes_no_edge():
 def test_k_beyond_the_cohort_is_refused_by_value():
     everyone = np.arange(5)
     for k in (5, 9):
-        with pytest.raises(ConfigError, match=f"k must be at most the 4 other subjects who have modality 'blood'.*got {k}"):
+        with pytest.raises(
+            ConfigError, match=f"k must be at most the 4 other subjects who have modality 'blood'.*got {k}"
+        ):
             join(cohort(5), everyone_owner(5), [Group(everyone, everyone, True)], rule(k), [])
     with pytest.raises(ConfigError, match="at most the 3 other .*got 4"):
         join(cohort(5), everyone_owner(5), [Group(np.array([3, 4]), np.array([0, 1, 2]), False)], rule(4), [])
@@ -166,16 +168,15 @@ def test_all_pairs_of_a_large_cohort_are_refused(monkeypatch):
     join(cohort(5), everyone_owner(5), [Group(everyone, everyone, True)], rule(2, width=1.0), [])
 
 
-@pytest.mark.parametrize("metric", ["euclidean", "correlation"])
-def test_the_blocks_bound_the_memory(metric):
-    code = f"""
+def test_the_blocks_bound_the_memory():
+    code = """
         import resource
         import numpy as np, torch
         from mmgraph.builders.near import Group, Rule, join
         torch.set_num_threads(1)
         rows = 20_000
         x, everyone = torch.randn(rows, 32), np.arange(rows)
-        rule = Rule(metric={metric!r}, width=None, thresholds=(), k=10, what="")
+        rule = Rule(metric="euclidean", width=None, thresholds=(), k=10, what="")
         join(x[:100], torch.arange(100), [Group(everyone[:100], everyone[:100], True)], rule, [])
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         index, _ = join(x, torch.arange(rows), [Group(everyone, everyone, True)], rule, [])

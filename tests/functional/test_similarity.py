@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from mmgraph.functional import agreement, distance, nearest, rbf, similarity
+from mmgraph.functional import agreement, closeness, distance, nearest, rbf, similarity
 from mmgraph.functional.similarity import directions, pair_distance
 
 METRICS = ("euclidean", "cosine", "correlation")
@@ -59,10 +59,10 @@ def test_rows_without_a_direction_are_at_distance_1_from_all(metric, channels):
 def test_angular_distances_stay_between_0_and_2(metric):
     x = matrix(50, 3, 0, torch.float32)
     apart = distance(torch.cat([x, -x]), torch.cat([x, 3 * x]), metric=metric)
-    assert 0 <= apart.min()
+    assert apart.min() >= 0
     assert apart.max() <= 2
     pairs = pair_distance(torch.cat([x, -x]), torch.cat([x, x]), metric=metric)
-    assert 0 <= pairs.min()
+    assert pairs.min() >= 0
     assert pairs.max() <= 2
 
 
@@ -73,6 +73,15 @@ def test_directions_have_unit_length():
     centred = directions(torch.from_numpy(x), metric="correlation")
     np.testing.assert_allclose(centred.mean(1), 0, atol=1e-15)
     np.testing.assert_allclose(centred.norm(dim=1), 1)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_closeness_orders_as_distance_does(metric):
+    x, y = matrix(7, 4, 0) + 0.5, matrix(9, 4, 1)
+    apart, close = torch.from_numpy(cdist(x, y, metric)), closeness(y, metric=metric)(x)
+    expected = (x.square().sum(1, keepdim=True) - apart**2) / 2 if metric == "euclidean" else 1 - apart
+    np.testing.assert_allclose(close, expected, atol=1e-12)
+    assert close.argsort(dim=1, descending=True).tolist() == apart.argsort(dim=1).tolist()
 
 
 def test_rbf_equals_its_formula():

@@ -72,6 +72,16 @@ class Detached(Good):
         return super().forward(parts, present) * (1 + 0 * self.scale)
 
 
+class CutsOff(Good):
+    def forward(self, parts, present):
+        return super().forward({name: part.detach() for name, part in parts.items()}, present)
+
+
+class SquareRoot(Good):
+    def forward(self, parts, present):
+        return super().forward(parts, present) + sum(part.abs().sqrt().sum() * 0 for part in parts.values())
+
+
 class NotRows(Good):
     def forward(self, parts, present):
         return super().forward(parts, present).sum(dim=0)
@@ -90,6 +100,8 @@ BROKEN = {
     Listed: r"Listed learns a tensor \[4(, \d)?\] that is not in parameters",
     Unused: r"Unused must send a gradient to 'spare', got None",
     Detached: "Detached must learn 'scale', got no change by one step",
+    CutsOff: "CutsOff must send a gradient to 'scan' where it is present, got none",
+    SquareRoot: "SquareRoot must send finite gradients, got others for part 'scan'",
     NotRows: r"NotRows must give a row an anchor, \[12, channels\], got \[4\]",
     NotFinite: "NotFinite must give finite vectors",
 }

@@ -1,0 +1,243 @@
+import copy
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from mmgraph.errors import ConfigError
+from mmgraph.schema import NodeSpec, Schema
+from mmgraph.tasks import BASELINES, NodeClassification, baseline, control_graph, default_controls
+from mmgraph.tasks.controls import STRENGTHS
+from mmgraph.testing import fake_graph
+from mmgraph.testing.expect import difference
+
+NEAR = ("subject", "near_scan", "subject")
+GRAPHS = ("no_graph", "shuffled_edges", "without:scan", "without:text")
+
+
+def part_of(graph):
+    store = graph["subject"]
+    return store.val_mask.long() + 2 * store.test_mask.long()
+
+
+def test_the_controls_that_apply(built):
+    assert default_controls(built.schema) == (*GRAPHS, "flat_linear", "late_linear", "majority")
+    one = Schema(nodes={"a": NodeSpec(channels=2)}, edges={("a", "near", "a"): {}}, anchor="a")
+    assert default_controls(one) == ("no_graph", "shuffled_edges", "flat_linear", "majority")
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("regime", ["transductive", "cohort_hidden", "single_query"])
+def test_the_graph_is_left_as_it_is(make_population, name, regime):
+    for graph, schema in (
+        fake_graph(regime=regime),
+        (make_population(regime).graph, make_population(regime).schema),
+    ):
+        before = copy.deepcopy(graph)
+        changed = control_graph(name, graph, schema, seed=1)
+        assert difference(before, graph) is None
+        assert difference(before, changed) is not None
+        schema.check(changed)
+
+
+def test_no_graph_empties_relations_and_nothing_else():
+    graph, schema = fake_graph()
+    changed = control_graph("no_graph", graph, schema)
+    for edge in graph.edge_types:
+        if edge[1] == "of":
+            assert torch.equal(changed[edge].edge_index, graph[edge].edge_index)
+        else:
+            assert changed[edge].edge_index.shape == (2, 0)
+    assert changed["subject", "near", "subject"].edge_weight.shape == (0,)
+    for node in graph.node_types:
+        assert torch.equal(changed[node].x, graph[node].x)
+
+
+def shape_of(index, weight, rows):
+    """What relabelling leaves: in- and out-degrees, weights in and out, of each node, as a multiset."""
+    each = [[] for _ in range(rows)]
+    for e, (source, target) in enumerate(index.T.tolist()):
+        w = 1.0 if weight is None else round(float(weight[e]), 6)
+        each[source].append(("out", w))
+        each[target].append(("in", w))
+    return Counter(tuple(sorted(one)) for one in each)
+
+
+@pytest.mark.parametrize("regime", ["transductive", "cohort_hidden", "single_query"])
+def test_shuffled_edges_are_the_same_graph_about_other_nodes(make_population, regime):
+    built = make_population(regime)
+    changed = control_graph("shuffled_edges", built.graph, built.schema, seed=3)
+    for edge in built.schema.relations("subject"):
+        before, after = built.graph[edge], changed[edge]
+        rows = built.graph["subject"].num_nodes
+        assert not torch.equal(before.edge_index, after.edge_index)
+        assert torch.equal(before.edge_weight, after.edge_weight)
+        assert shape_of(*(before[k] for k in ("edge_index", "edge_weight")), rows) == shape_of(
+            *(after[k] for k in ("edge_index", "edge_weight")), rows
+        )
+        place = dict(zip(before.edge_index.flatten().tolist(), after.edge_index.flatten().tolist(), strict=True))
+        assert len(set(place.values())) == len(place)  # one node, one place: an isomorphism
+        moved = [[place[end] for end in pair] for pair in before.edge_index.T.tolist()]
+        assert moved == after.edge_index.T.tolist()
+    for edge in (("scan", "of", "subject"), ("text", "of", "subject")):
+        assert torch.equal(built.graph[edge].edge_index, changed[edge].edge_index)
+
+
+def joined_parts(parts, index):
+    return Counter(zip(parts[index[0]].tolist(), parts[index[1]].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("regime", ["cohort_hidden", "single_query"])
+@pytest.mark.parametrize("level", ["anchor", "modality"])
+def test_shuffling_joins_no_parts_that_were_not_joined(make_population, regime, level):
+    built = make_population(regime, level=level)
+    changed = control_graph("shuffled_edges", built.graph, built.schema, seed=3)
+    parts = {"subject": part_of(built.graph)}
+    for name in ("scan", "text"):
+        node, owner = built.graph[name, "of", "subject"].edge_index
+        parts[name] = torch.zeros_like(node)
+        parts[name][node] = parts["subject"][owner]
+    relations = [edge for edge in built.schema.edges if edge[1] != "of"]
+    assert relations
+    for edge in relations:
+        before, after = (joined_parts(parts[edge[0]], g[edge].edge_index) for g in (built.graph, changed))
+        assert before == after
+        assert len(before) > 1
+
+
+def test_in_the_open_regime_parts_mix(make_population):
+    built = make_population("transductive")
+    changed = control_graph("shuffled_edges", built.graph, built.schema, seed=3)
+    counts = [joined_parts(part_of(built.graph), graph[NEAR].edge_index) for graph in (built.graph, changed)]
+    assert counts[0] != counts[1]
+
+
+def test_a_seed_is_a_shuffle(built):
+    one, same, other = (control_graph("shuffled_edges", built.graph, built.schema, seed=seed) for seed in (1, 1, 2))
+    assert difference(one, same) is None
+    assert not torch.equal(one[NEAR].edge_index, other[NEAR].edge_index)
+
+
+def test_without_a_modality_its_nodes_and_relations_are_gone(built):
+    changed = control_graph("without:scan", built.graph, built.schema)
+    assert changed["scan"].num_nodes == 0
+    assert changed["scan"].x.shape == (0, 3)
+    assert changed["scan", "of", "subject"].edge_index.shape == (2, 0)
+    assert changed[NEAR].edge_index.shape == (2, 0)
+    assert changed[NEAR].edge_weight.shape == (0,)
+    assert torch.equal(changed["text"].x, built.graph["text"].x)
+    kept = ("subject", "near_text", "subject")
+    assert torch.equal(changed[kept].edge_index, built.graph[kept].edge_index)
+    assert torch.equal(changed["subject"].y, built.graph["subject"].y)
+
+
+@pytest.mark.parametrize("name", ["full", "flat_linear", "without:video", "noise"])
+def test_a_control_that_makes_no_graph_is_refused(built, name):
+    expected = rf"one of \['no_graph', 'shuffled_edges', 'without:scan', 'without:text'\], got '{name}'"
+    with pytest.raises(ConfigError, match=expected):
+        control_graph(name, built.graph, built.schema)
+
+
+def test_a_baseline_that_is_not_there_is_refused(built):
+    expected = r"one of \['flat_linear', 'late_linear', 'majority'\], got 'no_graph'"
+    with pytest.raises(ConfigError, match=expected):
+        baseline("no_graph", [built.graph], NodeClassification(built.schema))
+
+
+def columns(graph):
+    """The features of the subjects, subject by subject: 0 where one lacks the modality."""
+    found = {}
+    for name in ("scan", "text"):
+        index, x = graph[name, "of", "subject"].edge_index, graph[name].x.numpy()
+        found[name] = np.zeros((graph["subject"].num_nodes, x.shape[1]), dtype=np.float32)
+        for node, owner in index.T.tolist():
+            found[name][owner] = x[node]
+    return found
+
+
+def chosen_by_hand(graph, matrices):
+    """The regression of the strength that is best on validation: its probabilities on test."""
+    y = graph["subject"].y.numpy()
+    train, val, test = (graph["subject"][f"{part}_mask"].numpy() for part in ("train", "val", "test"))
+    best = (np.inf, None)
+    for strength in (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0):
+        models = [LogisticRegression(C=strength, max_iter=5000).fit(x[train], y[train]) for x in matrices]
+        each = [np.mean([m.predict_proba(x[p]) for m, x in zip(models, matrices, strict=True)], 0) for p in (val, test)]
+        loss = log_loss(y[val], each[0])
+        if loss < best[0]:
+            best = (loss, each[1])
+    return best[1]
+
+
+@pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c")])
+@pytest.mark.parametrize("name", ["flat_linear", "late_linear"])
+def test_linear_controls_equal_scikit_learn_chosen_by_hand(make_population, name, classes):
+    built = make_population(classes=classes)
+    x = columns(built.graph)
+    matrices = [np.concatenate(list(x.values()), axis=1)] if name == "flat_linear" else list(x.values())
+    found = baseline(name, [built.graph], NodeClassification(built.schema))
+    np.testing.assert_allclose(found.numpy(), chosen_by_hand(built.graph, matrices), atol=1e-5)
+
+
+def test_strengths_are_those_that_are_tried_by_hand():
+    assert STRENGTHS == (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
+
+
+def test_folds_are_averaged(built):
+    graph, task = built.graph, NodeClassification(built.schema)
+    store, other = graph["subject"], copy.copy(graph)
+    other["subject"].train_mask, other["subject"].val_mask = store.val_mask.clone(), store.train_mask.clone()
+    both = baseline("majority", [graph, other], task)
+    labels = torch.cat([store.y[store.train_mask], store.y[store.val_mask]])
+    assert both[0].tolist() == pytest.approx((torch.bincount(labels) / len(labels)).tolist())
+    two = baseline("flat_linear", [graph, graph], task)
+    torch.testing.assert_close(two, baseline("flat_linear", [graph], task))
+    assert len(baseline("flat_linear", [graph, other], task, "val")) == store.val_mask.sum()
+
+
+def test_majority_is_the_shares_of_training(built):
+    store = built.graph["subject"]
+    found = baseline("majority", [built.graph], NodeClassification(built.schema))
+    counts = Counter(store.y[store.train_mask].tolist())
+    assert found.shape == (int(store.test_mask.sum()), 2)
+    assert found[3].tolist() == pytest.approx([counts[c] / sum(counts.values()) for c in (0, 1)])
+
+
+def test_unknown_labels_are_not_learned():
+    graph, schema = fake_graph(60)
+    task = NodeClassification(schema)
+    labels = task.labels(graph, "train")
+    assert (labels == -1).any()
+    found = baseline("majority", [graph], task)[0, 1].item()
+    assert found == pytest.approx((labels == 1).sum().item() / (labels >= 0).sum().item())
+    assert baseline("flat_linear", [graph], task).isfinite().all()
+
+
+@pytest.mark.parametrize("name", sorted(BASELINES))
+def test_no_baseline_reads_a_label_of_the_test(built, with_other_labels, name):
+    task = NodeClassification(built.schema)
+    before = baseline(name, [built.graph], task)
+    after = baseline(name, [with_other_labels(built.graph, "test")], task)
+    assert torch.equal(before, after)
+
+
+def test_a_class_that_training_lacks_gets_no_probability(make_population):
+    built = make_population(classes=("a", "b", "c"))
+    graph = copy.copy(built.graph)
+    store = graph["subject"]
+    store.train_mask = store.train_mask & (store.y != 1)
+    found = baseline("late_linear", [graph], NodeClassification(built.schema))
+    assert (found[:, 1] == 0).all()
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(len(found)))
+
+
+def test_an_anchor_with_a_payload_is_read_too(built):
+    graph, schema = copy.copy(built.graph), built.schema
+    graph["subject"].x = (2.0 * graph["subject"].y[:, None]) - 1  # the answer itself
+    schema = schema.model_copy(update={"nodes": {**schema.nodes, "subject": NodeSpec(channels=1)}})
+    task = NodeClassification(schema)
+    found = task.evaluate(baseline("flat_linear", [graph], task), graph, metrics=["accuracy"])
+    assert found["accuracy"] == 1
