@@ -3,7 +3,7 @@
 Command: make results. Recipes that are finished are not run again: their runs are kept in runs/results.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mmgraph.recipe import load_recipe
 from mmgraph.run import Run
 
 ROOT = Path(__file__).parents[1]
+START, END = "<!-- results -->", "<!-- /results -->"
 WANTED: Sequence[tuple[str, dict[str, Any]]] = (
     ("population_wdbc", {}),
     ("kipf2017_gcn_cora", {}),
@@ -48,6 +49,25 @@ def main() -> None:
     write_json(ROOT / "docs" / "results.json", entries)
     write_bytes(ROOT / "docs" / "results.md", (HEAD + "\n".join(pages)).encode())
     write_bytes(ROOT / "docs" / "picture.svg", draw(entries).encode())
+    readme = (ROOT / "README.md").read_text()
+    before, rest = readme.split(START)
+    write_bytes(ROOT / "README.md", f"{before}{START}\n{table(entries)}{END}{rest.split(END)[1]}".encode())
+
+
+def table(entries: Sequence[Mapping[str, Any]]) -> str:
+    """The table of the README: the metric of each recipe's verdict, beside its controls and what is published."""
+    lines = ["| recipe | metric | full model | no graph | linear | published |", "|---|---|---|---|---|---|"]
+    for one in entries:
+        command = one["command"].removeprefix("mmgraph run ")
+        if one["metric"] not in ("accuracy", "auroc") or (one["metric"] == "auroc" and one["data"] == "cora"):
+            continue
+        controls = one["controls"]
+        best = max((name for name in controls if name.endswith("_linear")), key=lambda name: controls[name]["mean"])
+        known = ", ".join(f"{item['value']:.3f}" for item in one["published"])
+        cells = [f"`{command}`", one["metric"], f"**{one['mean']:.3f}** ± {one['std']:.3f}"]
+        cells += [f"{controls[name]['mean']:.3f}" for name in ("no_graph", best)]
+        lines.append(f"| {' | '.join([*cells, known])} |")
+    return "\n".join(lines) + "\n"
 
 
 def entry(run: Run, metric: str, command: str) -> dict[str, Any]:

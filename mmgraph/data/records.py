@@ -151,7 +151,8 @@ def _check_labels(labels: np.ndarray, ids: tuple[str, ...], classes: Sequence[st
     if labels.shape != (len(ids),):
         raise DataError(f"Labels must be one a subject, [{len(ids)}], got {list(labels.shape)}")
     if labels.dtype.kind not in "iub":
-        numbers = [value if isinstance(value, (int, float, np.number)) else np.nan for value in labels.tolist()]
+        found = [value if isinstance(value, (int, float, np.number)) else np.nan for value in labels.tolist()]
+        numbers = np.array(found, dtype=float)
         wrong = np.flatnonzero(~np.isfinite(numbers) | (numbers != np.round(numbers)))
         if len(wrong):
             raise DataError(

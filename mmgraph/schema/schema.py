@@ -61,7 +61,7 @@ class Schema(Spec):
     def _edges_from_list(cls, value: Any) -> Any:
         if not isinstance(value, list):
             return value
-        edges: dict[EdgeType, dict[str, Any]] = {}
+        edges: dict[EdgeType, Any] = {}
         for item in value:  # JSON has no tuples as keys
             match item:
                 case {"type": [str(source), str(relation), str(target)], **spec} if (
