@@ -10,6 +10,7 @@ from torch import nn
 
 from mmgraph.encoders.base import Encoder
 from mmgraph.errors import ConfigError
+from mmgraph.keys import weight_key
 from mmgraph.typing import Features
 
 if TYPE_CHECKING:
@@ -45,13 +46,14 @@ class Table(Encoder):
             raise ConfigError(
                 f"Table needs node types, and widths of at least 1, got {dict(widths)} to {channels} by {list(hidden)}"
             )
+        self.nodes = tuple(widths)
         self.networks = nn.ModuleDict(
-            {node: _network([width, *hidden, channels], dropout) for node, width in widths.items()}
+            {weight_key(node): _network([width, *hidden, channels], dropout) for node, width in widths.items()}
         )
 
     def forward(self, graph: HeteroData) -> Features:
         """Gives ``[rows, channels]`` for each node type."""
-        return {node: network(graph[node].x) for node, network in self.networks.items()}
+        return {node: self.networks[weight_key(node)](graph[node].x) for node in self.nodes}
 
 
 def _network(widths: Sequence[int], dropout: float) -> nn.Sequential:

@@ -52,3 +52,16 @@ def check_parts(parts: Parts, widths: Mapping[str, int]) -> None:
             f"Fusion was made for parts of widths {dict(widths)}, got {got}; "
             "a part that nobody has is a matrix [anchors, channels] with present all False"
         )
+
+
+def check_equal(parts: Parts) -> None:
+    """Checks that the parts share a width.
+
+    Raises:
+        SchemaError: They don't.
+    """
+    widths = {name: part.shape[1] for name, part in sorted(parts.items())}
+    if len(set(widths.values())) > 1:
+        raise SchemaError(
+            f"Sum and Product need parts of one width, got {widths}; encode them to the same channels, or use Concat"
+        )

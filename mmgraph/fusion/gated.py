@@ -9,6 +9,7 @@ from torch import nn
 
 from mmgraph.functional.fusion import concat_parts, gated_parts
 from mmgraph.fusion.base import Fusion, check_parts, check_widths
+from mmgraph.keys import weight_key
 from mmgraph.typing import Parts, Present
 
 
@@ -35,14 +36,14 @@ class Gated(Fusion):
         super().__init__()
         self.widths = check_widths(widths)
         total = sum(self.widths.values())
-        self.value = nn.ModuleDict({name: nn.Linear(width, channels) for name, width in self.widths.items()})
-        self.gate = nn.ModuleDict({name: nn.Linear(total, channels) for name in self.widths})
+        self.value = nn.ModuleDict({weight_key(n): nn.Linear(width, channels) for n, width in self.widths.items()})
+        self.gate = nn.ModuleDict({weight_key(n): nn.Linear(total, channels) for n in self.widths})
 
     def forward(self, parts: Parts, present: Present) -> torch.Tensor:
         """Gives ``[anchors, channels]``."""
         check_parts(parts, self.widths)
         said = concat_parts(parts, present)  # [anchors, sum of widths]; zeros where a part is absent
         heard = dict(zip(self.widths, said.split(list(self.widths.values()), dim=1), strict=True))
-        values = {name: torch.tanh(value(heard[name])) for name, value in self.value.items()}
-        gates = {name: torch.sigmoid(gate(said)) for name, gate in self.gate.items()}
+        values = {name: torch.tanh(self.value[weight_key(name)](heard[name])) for name in self.widths}
+        gates = {name: torch.sigmoid(self.gate[weight_key(name)](said)) for name in self.widths}
         return gated_parts(values, gates, present)

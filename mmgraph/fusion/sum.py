@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from mmgraph.functional.fusion import sum_parts
-from mmgraph.fusion.base import Fusion
+from mmgraph.fusion.base import Fusion, check_equal
 from mmgraph.typing import Parts, Present
 
 
@@ -16,6 +16,9 @@ class Sum(Fusion):
 
     Args:
         mean: Divide by the number of present parts.
+
+    Raises:
+        SchemaError: Parts of different widths (when called).
 
     Example:
         >>> parts = {"a": torch.tensor([[1.0]]), "b": torch.tensor([[2.0]])}
@@ -29,4 +32,5 @@ class Sum(Fusion):
 
     def forward(self, parts: Parts, present: Present) -> torch.Tensor:
         """Gives ``[anchors, channels]``."""
+        check_equal(parts)
         return sum_parts(parts, present, mean=self.mean)

@@ -51,16 +51,6 @@ def edge_sets(graph: HeteroData) -> dict[EdgeType, EdgeSet]:
     }
 
 
-def relation_key(edge_type: EdgeType) -> str:
-    """The name of an edge type's weights in a ``state_dict`` (which allows no dots).
-
-    Example:
-        >>> relation_key(("scan", "of", "patient"))
-        'scan of patient'
-    """
-    return " ".join(edge_type).replace(".", "·")
-
-
 def check_relations(relations: Iterable[EdgeType]) -> tuple[EdgeType, ...]:
     """Checks the relations that a layer is made for.
 

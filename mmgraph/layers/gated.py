@@ -9,7 +9,8 @@ from torch import nn
 
 from mmgraph.errors import ConfigError
 from mmgraph.functional.message import Reduce, aggregate
-from mmgraph.layers.base import Layer, check_relations, relation_key
+from mmgraph.keys import weight_key
+from mmgraph.layers.base import Layer, check_relations
 from mmgraph.layers.gcn import node_types
 from mmgraph.typing import EdgeSets, EdgeType, Features
 
@@ -58,23 +59,22 @@ class Gated(Layer):
         self.relations = check_relations(relations)
         self.rounds = rounds
         self.reduce: Reduce = reduce
-        self.message = nn.ModuleDict(
-            {relation_key(r): nn.Linear(channels, channels, bias=bias) for r in self.relations}
-        )
-        self.cell = nn.ModuleDict({node: nn.GRUCell(channels, channels) for node in node_types(self.relations)})
+        self.message = nn.ModuleDict({weight_key(*r): nn.Linear(channels, channels, bias=bias) for r in self.relations})
+        self.nodes = node_types(self.relations)
+        self.cell = nn.ModuleDict({weight_key(node): nn.GRUCell(channels, channels) for node in self.nodes})
 
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives ``[rows, channels]`` for the node types of the relations; others pass unchanged."""
         states = dict(features)
         for _ in range(self.rounds):
-            messages = {node: torch.zeros_like(states[node]) for node in self.cell}
+            messages = {node: torch.zeros_like(states[node]) for node in self.nodes}
             for relation in self.relations:
                 index, weight = edges[relation]
                 source, _, target = relation
-                sent = self.message[relation_key(relation)](states[source])  # [sources, channels]
+                sent = self.message[weight_key(*relation)](states[source])  # [sources, channels]
                 messages[target] = messages[target] + aggregate(
                     sent, index, len(states[target]), weight=weight, reduce=self.reduce
                 )
-            for node, cell in self.cell.items():
-                states[node] = cell(messages[node], states[node])  # [rows, channels]
+            for node in self.nodes:
+                states[node] = self.cell[weight_key(node)](messages[node], states[node])  # [rows, channels]
         return states

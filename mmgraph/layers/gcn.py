@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from mmgraph.functional.message import aggregate, symmetric_norm
-from mmgraph.layers.base import Activation, Layer, check_relations, relation_key
+from mmgraph.keys import weight_key
+from mmgraph.layers.base import Activation, Layer, check_relations
 from mmgraph.typing import EdgeSets, EdgeType, Features, NodeType
 
 
@@ -51,19 +52,19 @@ class Mean(Layer):
         self.relations = check_relations(relations)
         self.activation = activation
         self.neighbour = nn.ModuleDict(
-            {relation_key(r): nn.Linear(in_channels, out_channels, bias=False) for r in self.relations}
+            {weight_key(*r): nn.Linear(in_channels, out_channels, bias=False) for r in self.relations}
         )
         self.root = nn.ModuleDict(
-            {node: nn.Linear(in_channels, out_channels, bias=bias) for node in node_types(self.relations)}
+            {weight_key(n): nn.Linear(in_channels, out_channels, bias=bias) for n in node_types(self.relations)}
         )
 
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives ``[rows, out_channels]`` for the node types of the relations; others pass unchanged."""
-        out = {node: root(features[node]) for node, root in self.root.items()}  # [rows, out_channels]
+        out = {node: self.root[weight_key(node)](features[node]) for node in node_types(self.relations)}
         for relation in self.relations:
             index, weight = edges[relation]
             source, _, target = relation
-            projected = self.neighbour[relation_key(relation)](features[source])  # [sources, out_channels]
+            projected = self.neighbour[weight_key(*relation)](features[source])  # [sources, out_channels]
             message = aggregate(projected, index, len(features[target]), weight=weight, reduce="mean")
             out[target] = out[target] + message
         return {**features, **{node: _activate(self.activation, state) for node, state in out.items()}}
@@ -77,7 +78,7 @@ class GCN(Layer):
         \frac{w_{uv}}{\sqrt{\hat d_u \hat d_v}} h_u + b\Big)
 
     Relations between two node types have no self-loops; a node type that no relation joins to itself gets an
-    own loop with its own weights, so no node loses its state.
+    own loop with its own weights, so no node loses its state. A loop that is there already counts beside the added one.
 
     Source: Kipf and Welling 2017, Semi-supervised classification with graph convolutional networks, eq. 2;
     arXiv:1609.02907.
@@ -113,14 +114,14 @@ class GCN(Layer):
         self.activation = activation
         looped = {source for source, _, target in self.relations if source == target}
         self.alone = tuple(node for node in node_types(self.relations) if node not in looped)
-        keys = [relation_key(r) for r in self.relations] + [relation_key((n, "itself", n)) for n in self.alone]
+        keys = [weight_key(*r) for r in self.relations] + [weight_key(n, "itself", n) for n in self.alone]
         self.weight = nn.ModuleDict({key: _glorot(nn.Linear(in_channels, out_channels, bias=False)) for key in keys})
-        nodes = node_types(self.relations) if bias else ()
-        self.bias = nn.ParameterDict({node: nn.Parameter(torch.zeros(out_channels)) for node in nodes})
+        self.biased = node_types(self.relations) if bias else ()
+        self.bias = nn.ParameterDict({weight_key(n): nn.Parameter(torch.zeros(out_channels)) for n in self.biased})
 
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives ``[rows, out_channels]`` for the node types of the relations; others pass unchanged."""
-        out = {node: self.weight[relation_key((node, "itself", node))](features[node]) for node in self.alone}
+        out = {node: self.weight[weight_key(node, "itself", node)](features[node]) for node in self.alone}
         for relation in self.relations:
             source, _, target = relation
             rows = len(features[target])
@@ -131,11 +132,11 @@ class GCN(Layer):
                 weight=edges[relation].weight,
                 self_loops=source == target,
             )
-            projected = self.weight[relation_key(relation)](features[source])  # [sources, out_channels]
+            projected = self.weight[weight_key(*relation)](features[source])  # [sources, out_channels]
             message = aggregate(projected, index, rows, weight=weight)
             out[target] = out[target] + message if target in out else message
-        for node, bias in self.bias.items():
-            out[node] = out[node] + bias
+        for node in self.biased:
+            out[node] = out[node] + self.bias[weight_key(node)]
         return {**features, **{node: _activate(self.activation, state) for node, state in out.items()}}
 
 

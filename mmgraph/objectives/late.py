@@ -50,12 +50,12 @@ class Late(Objective):
         self.target, self.joint = target, joint
 
     def forward(self, model: nn.Module, graph: HeteroData) -> Terms:
-        """Gives ``total``, a term a modality, and ``joint`` if it has a weight."""
+        """Gives ``total``, ``late_<modality>`` for each, and ``joint`` if it has a weight."""
         y = graph[self.target.node][self.target.attribute]
         parts: Parts
         present: Present
         parts, present = model.parts(graph)
-        terms = {name: _loss(part, y.where(present[name], -1)) for name, part in parts.items()}
+        terms = {f"late_{name}": _loss(part, y.where(present[name], -1)) for name, part in parts.items()}
         total = torch.stack(list(terms.values())).sum()
         if self.joint > 0:
             terms["joint"] = _loss(model(graph), y)

@@ -90,6 +90,8 @@ class Schema(Spec):
                 raise ValueError(f"target {name!r} is on {target.node!r}, which must be one of {declared}")
             if target.attribute in ("x", *self.nodes[target.node].attributes):
                 raise ValueError(f"target {name!r} is {target.attribute!r} of {target.node!r}, which a model may read")
+        if self.anchor is None and self.regime != "transductive":
+            raise ValueError(f"regime {self.regime!r} hides anchors from each other; it needs an anchor, got None")
         if self.anchor is not None and self.anchor not in self.nodes:
             raise ValueError(f"anchor {self.anchor!r} must be one of {declared}")
         return self

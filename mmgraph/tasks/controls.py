@@ -9,6 +9,7 @@
 | ``late_linear`` | mean of one logistic regression a modality | the same, robust to many columns |
 | ``majority`` | the shares of the classes in training | chance |
 
+``without:<modality>`` takes the modality's nodes and the relations made from them; relations made from phenotypes stay.
 The regression's strength is chosen on validation, as everything else is.
 """
 

@@ -4,6 +4,7 @@ from torch_geometric.data import HeteroData
 
 from mmgraph.encoders import Encoder, Table
 from mmgraph.errors import ConfigError
+from mmgraph.keys import weight_key
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def test_equals_a_slow_loop(graph):
     encoder = Table({"blood": 3, "scan": 5}, 2, hidden=[6, 4]).double()
     out = encoder(graph)
     for node in ("blood", "scan"):
-        linears = [step for step in encoder.networks[node] if isinstance(step, torch.nn.Linear)]
+        linears = [step for step in encoder.networks[weight_key(node)] if isinstance(step, torch.nn.Linear)]
         assert [(step.in_features, step.out_features) for step in linears[1:]] == [(6, 4), (4, 2)]
         for row, state in enumerate(graph[node].x):
             for number, linear in enumerate(linears):
@@ -31,7 +32,7 @@ def test_without_hidden_layers_it_is_linear(graph):
     encoder = Table({"blood": 3}, 2).double()
     double = graph.clone()
     double["blood"].x = 2 * graph["blood"].x
-    zero = encoder.networks["blood"][-1].bias
+    zero = encoder.networks[weight_key("blood")][-1].bias
     torch.testing.assert_close(encoder(double)["blood"] - zero, 2 * (encoder(graph)["blood"] - zero))
 
 

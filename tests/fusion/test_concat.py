@@ -2,8 +2,8 @@ import torch
 from torch import nn
 
 from mmgraph.fusion import Concat
+from mmgraph.keys import weight_key
 from mmgraph.layers import Mean
-from mmgraph.layers.base import relation_key
 from mmgraph.typing import EdgeSet
 
 
@@ -31,9 +31,9 @@ def test_is_a_star_of_relation_typed_messages():
     relations = [(name, "of", "anchor") for name in names]
     star = Mean(4, 5, relations=relations, activation=None).double()
     for number, relation in enumerate(relations):
-        star.neighbour[relation_key(relation)].weight.data = fusion.linear.weight.data[:, 4 * number : 4 * number + 4]
-    nn.init.zeros_(star.root["anchor"].weight)
-    star.root["anchor"].bias.data = fusion.linear.bias.data
+        star.neighbour[weight_key(*relation)].weight.data = fusion.linear.weight.data[:, 4 * number : 4 * number + 4]
+    nn.init.zeros_(star.root[weight_key("anchor")].weight)
+    star.root[weight_key("anchor")].bias.data = fusion.linear.bias.data
     owners = {name: torch.randperm(anchors)[: 3 + number] for number, name in enumerate(names)}  # some lack a node
     nodes = {name: torch.randn(len(owner), 4, dtype=torch.float64) for name, owner in owners.items()}
     edges = {

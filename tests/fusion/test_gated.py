@@ -1,6 +1,7 @@
 import torch
 
 from mmgraph.fusion import Gated
+from mmgraph.keys import weight_key
 
 
 def test_equals_a_slow_loop(parts, widths):
@@ -14,7 +15,7 @@ def test_equals_a_slow_loop(parts, widths):
         row = torch.zeros(5, dtype=torch.float64)
         for name in widths:
             if here[name]:
-                U, W = fusion.gate[name], fusion.value[name]
+                U, W = fusion.gate[weight_key(name)], fusion.value[weight_key(name)]
                 gate = 1 / (1 + torch.exp(-(U.weight @ said + U.bias)))
                 row = row + gate * torch.tanh(W.weight @ values[name][anchor] + W.bias)
         torch.testing.assert_close(out[anchor], row, rtol=1e-12, atol=1e-12)

@@ -16,3 +16,12 @@ def test_equals_a_slow_loop(shared, mean):
 
 def test_has_no_parameters():
     assert list(Sum(mean=True).parameters()) == []
+
+
+def test_parts_of_different_widths_are_named():
+    from mmgraph.errors import SchemaError
+    from mmgraph.fusion import Sum
+
+    parts = {"a": torch.ones(2, 3), "b": torch.ones(2, 4)}
+    with pytest.raises(SchemaError, match=r"one width, got \{'a': 3, 'b': 4\}"):
+        Sum()(parts, {name: torch.ones(2, dtype=torch.bool) for name in parts})

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from mmgraph.errors import ConfigError
+from mmgraph.keys import weight_key
 from mmgraph.layers import GCN, Gated, Layer, Mean, Smooth, edge_sets
-from mmgraph.layers.base import check_relations, relation_key
+from mmgraph.layers.base import check_relations
 from mmgraph.testing import fake_graph
 
 MAKE = {
@@ -33,7 +34,7 @@ def test_relations_may_come_from_an_iterator():
 
 
 def test_keys_have_no_dots():
-    assert "." not in relation_key(("a.1", "of", "b"))
+    assert "." not in weight_key(*("a.1", "of", "b"))
 
 
 def test_edge_sets_hold_weights_where_there_are_any():

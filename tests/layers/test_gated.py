@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch_geometric.nn import GatedGraphConv
 
 from mmgraph.errors import ConfigError
+from mmgraph.keys import weight_key
 from mmgraph.layers import Gated
-from mmgraph.layers.base import relation_key
 from mmgraph.typing import EdgeSet
 
 LOOP = [("a", "near", "a")]
@@ -36,7 +36,7 @@ def slow_gated(layer, features, edges):
                         continue
                     index, weight = edges[relation]
                     into = (index[1] == v).nonzero().flatten().tolist()
-                    linear = layer.message[relation_key(relation)]
+                    linear = layer.message[weight_key(*relation)]
                     each = [
                         (1.0 if weight is None else weight[e]) * linear(states[relation[0]][index[0, e]]) for e in into
                     ]
@@ -44,7 +44,7 @@ def slow_gated(layer, features, edges):
                         total = total + sum(each) / (len(each) if weight is None else weight[into].sum())
                     elif each:
                         total = total + sum(each)
-                new[node].append(slow_gru(layer.cell[node], total, state))
+                new[node].append(slow_gru(layer.cell[weight_key(node)], total, state))
         states = new
     return {node: torch.stack(rows) if rows else features[node] for node, rows in states.items()}
 
@@ -73,10 +73,10 @@ def test_equals_dgl_with_several_edge_types():
     for number, relation in enumerate(relations):
         edges[relation] = EdgeSet((torch.rand(9, 9) < 0.3).nonzero().T)
         kinds.append(torch.full_like(edges[relation].index[0], number))
-        linear = ours.message[relation_key(relation)]
+        linear = ours.message[weight_key(*relation)]
         torch.nn.init.normal_(linear.bias)
         theirs.linears[number].load_state_dict(linear.state_dict())
-    theirs.gru.load_state_dict(ours.cell["a"].state_dict())
+    theirs.gru.load_state_dict(ours.cell[weight_key("a")].state_dict())
     x = torch.randn(9, 5)
     source, target = torch.cat([edge_set.index for edge_set in edges.values()], dim=1)
     with warnings.catch_warnings():
@@ -89,10 +89,10 @@ def test_equals_pyg_once_its_rounds_are_tied(lecture):
     torch.manual_seed(0)
     _, index = lecture
     ours, theirs = Gated(4, relations=LOOP, rounds=3, bias=False), GatedGraphConv(4, num_layers=3)
-    theirs.rnn.load_state_dict(ours.cell["a"].state_dict())
+    theirs.rnn.load_state_dict(ours.cell[weight_key("a")].state_dict())
     x, edges = torch.randn(6, 4), {LOOP[0]: EdgeSet(index)}
     assert not torch.allclose(ours({"a": x}, edges)["a"], theirs(x, index), atol=1e-3)  # a matrix a round
-    theirs.weight.data[:] = ours.message[relation_key(LOOP[0])].weight.data.T
+    theirs.weight.data[:] = ours.message[weight_key(*LOOP[0])].weight.data.T
     torch.testing.assert_close(ours({"a": x}, edges)["a"], theirs(x, index), rtol=1e-5, atol=1e-5)
 
 

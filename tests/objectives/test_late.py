@@ -46,7 +46,8 @@ def test_equals_a_slow_loop(case, joint):
     terms = Late(THREE, joint=joint)(Parts(parts, present, answer), graph)
     y = graph["paper"].y.tolist()
     expected = {
-        name: slow(part.tolist(), y, present[name].nonzero().flatten().tolist()) for name, part in parts.items()
+        f"late_{name}": slow(part.tolist(), y, present[name].nonzero().flatten().tolist())
+        for name, part in parts.items()
     }
     total = sum(expected.values())
     if joint:
@@ -67,7 +68,7 @@ def test_a_modality_that_no_labelled_row_has_is_nothing_with_a_gradient(case):
     graph, parts, present, answer = case
     present = {**present, "image": torch.tensor([False, False, True, False, False])}
     terms = Late(THREE)(Parts(parts, present, answer), graph)
-    assert terms["image"].item() == 0
+    assert terms["late_image"].item() == 0
     terms["total"].backward()
     assert (parts["image"].grad == 0).all()
 

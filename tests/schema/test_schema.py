@@ -33,12 +33,14 @@ def schemas(draw):
     target = st.builds(TargetSpec, node=end, kind=st.just("regression"), attribute=st.just("target value")) | st.builds(
         TargetSpec, node=end, kind=st.just("multiclass"), classes=st.lists(text, min_size=2, max_size=4)
     )
+    anchor = draw(st.none() | end)
+    regimes = ["transductive"] if anchor is None else ["transductive", "cohort_hidden", "single_query"]
     return Schema(
         nodes=nodes,
         edges=draw(st.dictionaries(st.tuples(end, text, end), edge, max_size=4)),
         targets=draw(st.dictionaries(text, target, max_size=2)),
-        anchor=draw(st.none() | end),
-        regime=draw(st.sampled_from(["transductive", "cohort_hidden", "single_query"])),
+        anchor=anchor,
+        regime=draw(st.sampled_from(regimes)),
     )
 
 
@@ -117,6 +119,7 @@ def test_infer_refuses_features_that_are_no_matrix(graph):
         ({"targets": {"t": TargetSpec(node="c", kind="regression")}}, r"target 't' is on 'c'.*\['a', 'b'\]"),
         ({"anchor": "c"}, r"anchor 'c' must be one of \['a', 'b'\]"),
         ({"regime": "clairvoyant"}, "regime"),
+        ({"regime": "cohort_hidden"}, "'cohort_hidden' .*needs an anchor, got None"),
         ({"targets": {"t": TargetSpec(node="a", attribute="x", kind="regression")}}, "'t' is 'x' of 'a'"),
         ({"targets": {"t": TargetSpec(node="b", attribute="extra", kind="regression")}}, "'t' is 'extra' of 'b'"),
     ],

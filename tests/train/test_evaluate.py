@@ -138,3 +138,15 @@ def test_errors_name_the_value(options: dict, message: str, build, make_model) -
 def test_one_class_is_refused_before_anything_is_trained(records) -> None:
     with pytest.raises(DataError, match=r"at least 2 classes, got \[0\] in 60 labelled rows"):
         mg.stratified_split(np.zeros(60, dtype=int))
+
+
+def test_noise_in_place_of_features_scores_at_chance() -> None:
+    from mmgraph.testing import fake_records
+
+    def build(run: int, fold: int) -> mg.Population:
+        records = fake_records(subjects=160, signal=0.0, missing=0.0, seed=run)
+        return mg.Population.fit(records, mg.stratified_split(records.labels, seed=run), mg.PopulationConfig(k=5))
+
+    results = mg.evaluate(build, mg.classifier, runs=12, config=mg.FitConfig(epochs=30), controls=["no_graph"])
+    for variant in results.variants:
+        assert abs(results.mean(variant, "auroc") - 0.5) < 0.1, variant
