@@ -1,0 +1,113 @@
+"""Subgraphs as vectors: hidden labels, the same order from every exact index, new subjects, filters."""
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+
+import mmgraph as mg
+from mmgraph.errors import ConfigError, DataError
+from mmgraph.search import embed, embed_new, index_subgraphs, subgraph
+from mmgraph.testing import fake_records
+
+
+@pytest.fixture(scope="module")
+def records():
+    return fake_records(subjects=60, missing=0.2, seed=1)
+
+
+@pytest.fixture(scope="module")
+def population(records):
+    return mg.Population.fit(
+        records, mg.stratified_split(records.labels), mg.PopulationConfig(k=3, regime="single_query")
+    )
+
+
+@pytest.fixture(scope="module")
+def model(population):
+    torch.manual_seed(0)
+    return mg.classifier(population.schema).eval()
+
+
+def _joined(population) -> nx.DiGraph:
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(len(population.ids)))
+    for relation in population.schema.relations("subject"):
+        graph.add_edges_from(population.graph[relation].edge_index.T.tolist())
+    return graph
+
+
+@pytest.mark.parametrize("hops", [0, 1, 2])
+def test_a_subgraphs_vector_is_the_mean_state_of_those_within_reach(population, model, hops: int) -> None:
+    vectors = embed(model, population.graph, hops=hops)
+    with torch.no_grad():
+        states = model.embed(population.graph).numpy()
+    reversed_ = _joined(population).reverse()
+    for row in range(len(population.ids)):
+        members = list(nx.single_source_shortest_path_length(reversed_, row, cutoff=hops))
+        assert np.allclose(vectors[row], states[members].mean(axis=0), atol=1e-6)
+
+
+def test_labels_do_not_reach_the_vectors(population, model) -> None:
+    other = population.graph.clone()
+    other["subject"].y = 1 - other["subject"].y
+    assert np.array_equal(embed(model, population.graph), embed(model, other))
+
+
+def test_a_hits_subgraph_holds_the_neighbourhood_with_its_modality_nodes(population, model) -> None:
+    reversed_ = _joined(population).reverse()
+    found = subgraph(population.graph, population.schema, 7, hops=2)
+    members = set(nx.single_source_shortest_path_length(reversed_, 7, cutoff=2))
+    assert set(found["subject"].n_id.tolist()) == members
+    for name in population.schema.modalities:
+        owner = population.graph[name, "of", "subject"].edge_index[1]
+        assert set(owner[found[name].n_id].tolist()) == members & set(owner.tolist())
+    population.schema.check(found)
+    assert "y" not in found["subject"]
+
+
+def test_flat_index_answers_as_the_exact_one_does(population, model) -> None:
+    exact = index_subgraphs(model, population.graph, population.ids)
+    flat = index_subgraphs(model, population.graph, population.ids, kind="flat")
+    for one in population.ids[:10]:
+        assert [h.id for h in exact.search_id(one, k=8)] == [h.id for h in flat.search_id(one, k=8)]
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+def test_approximate_indexes_find_most_of_them(population, model, kind: str) -> None:
+    exact = index_subgraphs(model, population.graph, population.ids)
+    other = index_subgraphs(model, population.graph, population.ids, kind=kind)
+    shared = [
+        len({h.id for h in exact.search_id(one, k=5)} & {h.id for h in other.search_id(one, k=5)})
+        for one in population.ids
+    ]
+    assert np.mean(shared) / 5 > 0.8
+
+
+def test_metadata_holds_label_and_part_and_filters(population, model, records) -> None:
+    index = index_subgraphs(model, population.graph, population.ids)
+    hits = index.search_id(population.ids[0], k=50, where={"part": ["val", "test"], records.target: records.classes[1]})
+    assert hits
+    for hit in hits:
+        row = population.rows[hit.id]
+        assert population.graph["subject"].y[row] == 1
+        assert not population.graph["subject"].train_mask[row]
+
+
+def test_a_new_subject_with_known_features_gets_the_vector_of_its_twin(population, model, records) -> None:
+    """In the single-query regime a test subject is attached alone: as a new subject is."""
+    for row in population.graph["subject"].test_mask.nonzero().flatten().tolist()[:5]:
+        twin = records.take([row])
+        renamed = mg.Records(ids=["twin"], modalities=twin.modalities)
+        assert np.allclose(embed_new(model, population, renamed), embed(model, population.graph)[row], atol=1e-5)
+
+
+def test_names_are_numbered_where_none_are_given(population, model) -> None:
+    assert index_subgraphs(model, population.graph).ids[3] == "subject-3"
+
+
+def test_errors_name_the_value(population, model, records) -> None:
+    with pytest.raises(ConfigError, match="'exact', 'flat', 'hnsw' or 'ivf', got 'tree'"):
+        index_subgraphs(model, population.graph, kind="tree")
+    with pytest.raises(DataError, match="the records of 1 subject, got 2"):
+        embed_new(model, population, records.take([0, 1]))
