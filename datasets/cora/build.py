@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,12 +14,13 @@ from mmgraph import EdgeSpec, NodeSpec, Schema, TargetSpec
 SUBJECTS = ("theory", "reinforcement", "genetic", "neural", "probabilistic", "case_based", "rule")
 
 
-def build(files: Mapping[str, Path]) -> tuple[HeteroData, Schema]:
+def build(files: Mapping[str, Path], rows: Literal["sum", "length"] = "sum") -> tuple[HeteroData, Schema]:
+    """A paper's words have sum 1 (as in Kipf and Welling), or length 1."""
     data = np.load(files["cora.npz"], allow_pickle=False)
     words = csr_matrix((data["X_data"], data["X_indices"], data["X_indptr"]), shape=tuple(data["X_shape"]))
     x = torch.from_numpy(words.toarray()).float()
     graph = HeteroData()
-    graph["paper"].x = x / x.sum(dim=1, keepdim=True).clamp_min(1)  # rows sum to 1, as in Kipf and Welling
+    graph["paper"].x = torch.nn.functional.normalize(x, p=1 if rows == "sum" else 2, dim=1)
     graph["paper"].y = torch.from_numpy(data["y"]).long()
     for part in ("train", "val", "test"):
         mask = torch.zeros(len(x), dtype=torch.bool)
@@ -28,7 +30,7 @@ def build(files: Mapping[str, Path]) -> tuple[HeteroData, Schema]:
     pairs = pairs[:, pairs[0] != pairs[1]]
     graph["paper", "cites", "paper"].edge_index = torch.cat([pairs, pairs.flip(0)], dim=1).unique(dim=1)
     schema = Schema(
-        nodes={"paper": NodeSpec(modality="text", channels=x.shape[1], unit="share of words")},
+        nodes={"paper": NodeSpec(modality="text", channels=x.shape[1], unit="words, scaled")},
         edges={("paper", "cites", "paper"): EdgeSpec()},
         targets={"subject": TargetSpec(node="paper", kind="multiclass", classes=SUBJECTS)},
         anchor="paper",

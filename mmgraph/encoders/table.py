@@ -25,6 +25,7 @@ class Table(Encoder):
         channels: Width of the features.
         hidden: Widths of the hidden layers, each followed by a ReLU and dropout; none makes it a linear map.
         dropout: Share of the values that is zeroed, before each layer, while training.
+        final: Whether a ReLU follows the last layer too.
 
     Raises:
         ConfigError: No node type, or a width below 1.
@@ -39,7 +40,13 @@ class Table(Encoder):
     """
 
     def __init__(
-        self, widths: Mapping[str, int], channels: int, *, hidden: Sequence[int] = (), dropout: float = 0.0
+        self,
+        widths: Mapping[str, int],
+        channels: int,
+        *,
+        hidden: Sequence[int] = (),
+        dropout: float = 0.0,
+        final: bool = False,
     ) -> None:
         super().__init__()
         if not widths or min(*widths.values(), channels, *hidden) < 1:
@@ -48,7 +55,10 @@ class Table(Encoder):
             )
         self.nodes = tuple(widths)
         self.networks = nn.ModuleDict(
-            {weight_key(node): _network([width, *hidden, channels], dropout) for node, width in widths.items()}
+            {
+                weight_key(node): _network([width, *hidden, channels], dropout, final=final)
+                for node, width in widths.items()
+            }
         )
 
     def forward(self, graph: HeteroData) -> Features:
@@ -56,9 +66,9 @@ class Table(Encoder):
         return {node: self.networks[weight_key(node)](graph[node].x) for node in self.nodes}
 
 
-def _network(widths: Sequence[int], dropout: float) -> nn.Sequential:
+def _network(widths: Sequence[int], dropout: float, *, final: bool) -> nn.Sequential:
     steps: list[nn.Module] = []
     for number, (before, after) in enumerate(pairwise(widths)):
         steps += [nn.ReLU()] if number else []
         steps += [nn.Dropout(dropout), nn.Linear(before, after)]
-    return nn.Sequential(*steps)
+    return nn.Sequential(*steps, *([nn.ReLU()] if final else []))
