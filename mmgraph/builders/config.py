@@ -18,7 +18,8 @@ class PopulationConfig:
     Args:
         k: How many neighbours; ``None`` for all pairs of positive weight.
         metric: Distance :math:`\rho` between subjects in one modality.
-        edges: ``similarity``: the ``k`` nearest; ``agreement``: those with most phenotypes in common;
+        edges: ``similarity``: the ``k`` nearest; ``agreement``: those with most phenotypes in common
+            (which of several equal ones are among the ``k`` is arbitrary: prefer ``k=None``);
             ``product``: the ``k`` largest weights
             :math:`W_{ij} = \exp(-\rho_{ij}^2 / 2\sigma^2) \sum_h \gamma(M_h(i), M_h(j))` (Parisot et al., eq. 2).
         kernel: Weight the edges of ``similarity`` by :math:`\exp(-\rho^2 / 2\sigma^2)`, with :math:`\sigma` the

@@ -36,7 +36,7 @@ def view(
         schema: What its types mean.
         keep: Node type → mask ``[rows]`` of the nodes that may be seen. Modality nodes go with the node
             that they are *of*, and the nodes of those with them.
-        hide: Node types of which nothing may be seen.
+        hide: Node types of which nothing may be seen, nor of the nodes that are *of* them.
         drop_edges: Edge types of which no edge may be seen.
         labels: Target name → mask ``[rows]`` of the nodes whose label may be seen; the others read -1
             (NaN in a regression). Targets not named are absent.
@@ -78,8 +78,8 @@ def view(
         seen[target.node][target.attribute] = torch.where(mask, values, torch.full_like(values, unknown))
     for edge_type in drop_edges:
         _empty(seen[edge_type])
-    masks = _with_owners(graph, schema, keep)
-    masks |= {node: torch.zeros(graph[node].num_nodes, dtype=torch.bool) for node in hide}
+    hidden = {node: torch.zeros(graph[node].num_nodes, dtype=torch.bool) for node in hide}
+    masks = _with_owners(graph, schema, {**keep, **hidden})
     return seen.subgraph(masks) if masks else seen
 
 

@@ -45,7 +45,8 @@ def equal(one, other):
 def slow_rows(graph, schema, keep, hide):
     """The rows of each type that may be seen, node by node."""
     dead = {node: {row for row in range(len(m)) if not m[row]} for node, m in keep.items()}
-    dead = {node: dead.get(node, set()) for node in schema.nodes}
+    rows = {node: range(graph[node].num_nodes) for node in schema.nodes}
+    dead = {node: set(rows[node]) if node in hide else dead.get(node, set()) for node in schema.nodes}
     changed = True
     while changed:
         changed = False
@@ -55,8 +56,7 @@ def slow_rows(graph, schema, keep, hide):
                     if b in dead[target] and a not in dead[source]:
                         dead[source].add(a)
                         changed = True
-    rows = {node: range(graph[node].num_nodes) for node in schema.nodes}
-    return {node: [] if node in hide else [row for row in rows[node] if row not in dead[node]] for node in rows}
+    return {node: [row for row in rows[node] if row not in dead[node]] for node in rows}
 
 
 def slow_edges(graph, edge_type, rows):
@@ -257,3 +257,14 @@ def test_targets_are_seen_one_by_one(graph):
     seen = view(graph, schema, labels={"age": mask(1, 1, 1)})
     assert "y" not in seen["patient"]
     assert seen["patient"].age.tolist() == [50, 60, 70]
+
+
+def test_hide_closes_over_what_hangs_on_the_hidden():
+    graph = HeteroData()
+    graph["patient"].x = torch.ones(2, 1)
+    graph["scan"].x = torch.ones(2, 1)
+    graph["patch"].x = torch.ones(3, 1)
+    graph["scan", "of", "patient"].edge_index = torch.tensor([[0, 1], [0, 1]])
+    graph["patch", "of", "scan"].edge_index = torch.tensor([[0, 1, 2], [0, 0, 1]])
+    seen = view(graph, Schema.infer(graph, anchor="patient"), hide=["scan"])
+    assert [seen[node].num_nodes for node in ("patient", "scan", "patch")] == [2, 0, 0]
