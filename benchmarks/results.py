@@ -3,6 +3,7 @@
 Command: make results. Recipes that are finished are not run again: their runs are kept in runs/results.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ WANTED: Sequence[tuple[str, dict[str, Any]]] = (
 def main() -> None:
     console = Console(stderr=True)
     entries: list[dict[str, Any]] = []
-    pages = []
+    pages, odd = [], []
     for name, options in WANTED:
         recipe = load_recipe(name)
         label = "-".join([name, *options])
@@ -45,6 +46,8 @@ def main() -> None:
             continue
         command = " ".join(["mmgraph run", name, *(f"--{option}" for option in options)])
         entries += [entry(run, metric, command) for metric in run.results.metrics]
+        if not options:
+            odd += unexpected(run)
         pages.append(section(run, command, easy=bool(options)))
     write_json(ROOT / "docs" / "results.json", entries)
     write_bytes(ROOT / "docs" / "results.md", (HEAD + "\n".join(pages)).encode())
@@ -52,6 +55,18 @@ def main() -> None:
     readme = (ROOT / "README.md").read_text()
     before, rest = readme.split(START)
     write_bytes(ROOT / "README.md", f"{before}{START}\n{table(entries)}{END}{rest.split(END)[1]}".encode())
+    if odd:
+        sys.exit("\n".join(odd))
+
+
+def unexpected(run: Run) -> list[str]:
+    """The scores that are not what the recipe expects."""
+    found = []
+    for metric, (expected, tolerance) in run.recipe.module.EXPECT.items():
+        if abs(run.results.mean("full", metric) - expected) > tolerance:
+            got = run.results.mean("full", metric)
+            found.append(f"{run.recipe.name}: {metric} must be {expected} ± {tolerance}, got {got:.4f}")
+    return found
 
 
 def table(entries: Sequence[Mapping[str, Any]]) -> str:

@@ -16,6 +16,8 @@ from mmgraph.errors import ConfigError
 from mmgraph.recipe import Recipe, load_recipe, recipe_paths
 from mmgraph.run import Run, default_folder
 
+WIDTH = 100  # of tables that go to a file or a pipe
+
 HELP = """usage: mmgraph run RECIPE [--out DIR] [--json] [--FIELD VALUE ...]
 
 Carries a recipe out. What a killed run has finished is kept: the same command goes on from there.
@@ -48,6 +50,8 @@ def main(words: Sequence[str]) -> None:
     )
     folder = options.out or default_folder(recipe, options.config)
     console = Console(stderr=options.json)
+    if not console.is_terminal:
+        console.width = WIDTH
     run = Run.execute(recipe, options.config, folder, progress=console.is_terminal)
     page = run.write_report()
     if options.json:

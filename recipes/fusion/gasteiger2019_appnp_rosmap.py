@@ -7,8 +7,8 @@ Source: Gasteiger, Bojchevski and Günnemann 2019, Predict then propagate; arXiv
 scores: Wang et al. 2021, MOGONET, Nature Communications 12, 3445 (on its shipped split, which is easier).
 Command: mmgraph run gasteiger2019_appnp_rosmap
 Cost: two minutes on one core.
-Expected: accuracy about .80, AUROC about .89 over ten stratified resplits: above linear models on the same columns;
-the graph, whose weight is learned, adds nothing.
+Expected: accuracy .78, AUROC .89 over ten stratified resplits; a linear model a modality does nearly as well, and the
+graph, whose weight is learned, adds nothing.
 Differs from the paper: one linear predictor a modality, on ranks, each trained for itself, their logits averaged; how
 far
 a subject's logits move towards those of the subjects with similar profiles is learned, starting from not at all. Each
@@ -30,7 +30,7 @@ PUBLISHED = (
     {"source": "MOGONET (Wang et al. 2021), shipped split", "metric": "auroc", "value": 0.874},
 )
 SHIPPED = mg.Split(train=range(244), val=[244], test=range(245, 351))  # folds deal the first 245 out anew
-EXPECT = {"accuracy": (0.80, 0.03), "auroc": (0.89, 0.02)}
+EXPECT = {"accuracy": (0.785, 0.02), "auroc": (0.887, 0.01)}
 
 
 @dataclass(frozen=True)

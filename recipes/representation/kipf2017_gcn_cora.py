@@ -5,7 +5,7 @@ What is a paper about, given its words, its citations, and the subjects of 140 o
 Source: Kipf and Welling 2017, Semi-supervised classification with graph convolutional networks; arXiv:1609.02907.
 Command: mmgraph run kipf2017_gcn_cora
 Cost: two minutes on one core.
-Expected: accuracy .815; without the graph near .57.
+Expected: accuracy about .82; without the graph near .57.
 Differs from the paper: the best epoch is chosen by accuracy on validation among at most 200 (the paper stops when
 the validation loss has not fallen for ten); weight decay acts on both layers' matrices.
 """
@@ -21,7 +21,7 @@ from mmgraph import encoders, layers
 
 DATA, METRIC = "cora", "accuracy"
 PUBLISHED = ({"source": "Kipf and Welling 2017", "metric": "accuracy", "value": 0.815},)
-EXPECT = {"accuracy": (0.815, 0.01)}
+EXPECT = {"accuracy": (0.818, 0.01)}
 RELATIONS = [("paper", "cites", "paper")]
 
 
