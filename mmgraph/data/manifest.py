@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import sys
@@ -74,7 +75,7 @@ class Manifest(BaseModel):
         """Finds the files of a dataset, fetching those that have a source and are nowhere yet.
 
         Looks in ``MMGRAPH_DATA``, then in ``../shared/data``, then in the user's cache; every file's checksum
-        is compared before it is used.
+        is compared before it is used. With ``MMGRAPH_OFFLINE`` set, nothing is fetched.
 
         Raises:
             DataError: A file is missing and has no source, can't be fetched, or has other bytes.
@@ -88,11 +89,12 @@ class Manifest(BaseModel):
             if path.is_file():
                 self._check(path, file)
                 return path
-        if file.url is None:
+        if file.url is None or os.environ.get("MMGRAPH_OFFLINE"):
+            why = "It can't be fetched by itself" if file.url is None else "MMGRAPH_OFFLINE forbids to fetch it"
             looked = ", ".join(str(root / (self.folder or self.name)) for root in roots)
             raise DataError(
                 f"Dataset {self.name!r} needs {file.path!r}, which is in none of: {looked}. "
-                f"It can't be fetched by itself; see {self.source}, and put it below the folder that MMGRAPH_DATA names"
+                f"{why}; see {self.source}, and put it below the folder that MMGRAPH_DATA names"
             )
         path = roots[-1] / (self.folder or self.name) / file.path
         try:
@@ -100,12 +102,12 @@ class Manifest(BaseModel):
                 data = response.read(file.bytes + 1)
         except OSError as error:
             raise DataError(f"Dataset {self.name!r} needs {file.url}, which could not be fetched: {error}") from None
+        if len(data) != file.bytes or hashlib.sha256(data).hexdigest() != file.sha256:
+            raise DataError(
+                f"{file.url} must have {file.bytes} bytes with sha256 {file.sha256[:12]}…, "
+                f"got {'more' if len(data) > file.bytes else len(data)}: it has changed at its source"
+            )
         write_bytes(path, data)
-        try:
-            self._check(path, file)
-        except DataError:
-            path.unlink()
-            raise
         return path
 
     def _check(self, path: Path, file: File) -> None:

@@ -22,6 +22,7 @@ def roots(tmp_path, monkeypatch):
     """Two empty folders for data: the one the user names, and the cache."""
     monkeypatch.setenv("MMGRAPH_DATA", str(tmp_path / "named"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("MMGRAPH_OFFLINE")
     return tmp_path / "named", tmp_path / "cache" / "mmgraph"
 
 
@@ -122,6 +123,15 @@ def test_a_fetch_that_fails_leaves_nothing(roots, tmp_path, data):
     if data is not None:
         source.write_bytes(data)
     with pytest.raises(DataError, match=r"could not be fetched" if data is None else f"must have {len(DATA)} bytes"):
+        make(file={"url": source.as_uri()}).locate()
+    assert files_below(roots[1]) == []
+
+
+def test_offline_nothing_is_fetched(roots, tmp_path, monkeypatch):
+    source = tmp_path / "source.csv"
+    source.write_bytes(DATA)
+    monkeypatch.setenv("MMGRAPH_OFFLINE", "1")
+    with pytest.raises(DataError, match="MMGRAPH_OFFLINE forbids to fetch it"):
         make(file={"url": source.as_uri()}).locate()
     assert files_below(roots[1]) == []
 
