@@ -13,7 +13,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
-from mmgraph.errors import ArtifactError
+from mmgraph.errors import ArtifactError, DataError
 from mmgraph.files import write_bytes
 from mmgraph.objectives import Objective
 from mmgraph.tasks import Task
@@ -47,6 +47,12 @@ class Module(pl.LightningModule):
     def training_step(self, view: HeteroData, _: int) -> Tensor:
         """Gives the total of the objective's terms."""
         terms = self.objective(self.model, view)
+        if not terms["total"].isfinite():
+            found = {name: float(term.detach()) for name, term in terms.items()}
+            raise DataError(
+                f"The objective must be finite, got {found} in epoch {self.current_epoch}; "
+                "lower the learning rate, or look for the part that has nothing to learn from"
+            )
         self.log_dict({f"train_{name}": term.detach() for name, term in terms.items()}, batch_size=1)
         return terms["total"]
 

@@ -96,10 +96,10 @@ class ViewsAndJoint(objectives.Objective):
         terms = self.joint(model, graph)
         y = graph[self.target.node][self.target.attribute]
         parts, present = model.parts(graph)
-        views = {
-            name: F.nll_loss(part.clamp_min(1e-8).log(), y.where(present[name], -1), ignore_index=-1)
-            for name, part in parts.items()
-        }
+        views = {}
+        for name, part in parts.items():
+            known = present[name] & (y >= 0)  # none, where the modality is left out
+            views[f"view_{name}"] = -part[known, y[known]].clamp_min(1e-8).log().sum() / known.sum().clamp_min(1)
         return {**terms, **views, "total": terms["total"] + torch.stack(list(views.values())).sum()}
 
 

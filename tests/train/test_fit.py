@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import mmgraph as mg
-from mmgraph.errors import ArtifactError, ConfigError
+from mmgraph.errors import ArtifactError, ConfigError, DataError
 from mmgraph.objectives import Supervised
 from mmgraph.train.fit import CHECKPOINT
 from mmgraph.train.module import AtomicCheckpointIO
@@ -190,3 +190,14 @@ def test_weight_decay_acts_on_matrices_alone(model, population) -> None:
     assert free["weight_decay"] == 0.0
     assert all(parameter.dim() == 1 for parameter in free["params"])
     assert len(decayed["params"]) + len(free["params"]) == len(list(model.parameters()))
+
+
+def test_an_objective_that_is_not_finite_is_named(model, population) -> None:
+    class Broken(Supervised):
+        def forward(self, model, graph):
+            total = model(graph).sum() * float("nan")
+            return {"total": total, "broken": total}
+
+    task = _task(population)
+    with pytest.raises(DataError, match=r"must be finite, got \{'total': nan, 'broken': nan\} in epoch 0; lower"):
+        mg.fit(model, Broken(task.target), task, population.graph, mg.FitConfig(epochs=2))
