@@ -7,7 +7,8 @@ Source: Parisot et al. 2018, Disease prediction using graph convolutional networ
 published scores: Wang et al. 2021, MOGONET, Nature Communications 12, 3445 (on its shipped split, which is easier).
 Command: mmgraph run parisot2018_population_rosmap
 Cost: three minutes on one core.
-Expected: below a linear model; convolution over similar subjects hurts here.
+Expected: accuracy .67, AUROC .75, far below the same network without the graph (.73, .83) and a linear model:
+convolution over similar subjects hurts here.
 Differs from the paper: ROSMAP comes without phenotypes, so the weights are the kernel of the correlation distance
 alone, among the k nearest; first-order filters (Kipf and Welling 2017) instead of Chebyshev polynomials; columns are
 not selected again (the source selected them).
@@ -27,7 +28,7 @@ PUBLISHED = (
     {"source": "MOGONET (Wang et al. 2021), shipped split", "metric": "f1", "value": 0.821},
     {"source": "MOGONET (Wang et al. 2021), shipped split", "metric": "auroc", "value": 0.874},
 )
-EXPECT = {"accuracy": (0.73, 0.05), "auroc": (0.82, 0.05)}
+EXPECT = {"accuracy": (0.67, 0.03), "auroc": (0.75, 0.03)}
 
 
 @dataclass(frozen=True)

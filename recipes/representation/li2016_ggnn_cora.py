@@ -6,7 +6,7 @@ averaging loses.
 Source: Li, Tarlow, Brockschmidt and Zemel 2016, Gated graph sequence neural networks; arXiv:1511.05493.
 Command: mmgraph run li2016_ggnn_cora
 Cost: ten minutes on one core.
-Expected: gated about .76; GCN and mean aggregation of the same depth near a majority vote (.32 and less).
+Expected: gated about .77; GCN and mean aggregation of the same depth near a majority vote (.32 and less).
 Differs from the paper: one output a node, no annotation; the rivals differ in the propagation alone: each model is
 a linear layer with ReLU, eight rounds of width 32, and a linear layer.
 """
@@ -20,7 +20,7 @@ import mmgraph as mg
 from mmgraph import encoders, layers
 
 DATA, METRIC = "cora", "accuracy"
-EXPECT = {"accuracy": (0.76, 0.03)}
+EXPECT = {"accuracy": (0.775, 0.02)}
 RELATIONS = [("paper", "cites", "paper")]
 
 
