@@ -7,7 +7,7 @@ Source: Wang et al. 2021, MOGONET integrates multi-omics data using graph convol
 Communications 12, 3445.
 Command: mmgraph run wang2021_mogonet_rosmap
 Cost: six minutes on one core.
-Expected: near a linear model without its graphs, below it with them.
+Expected: accuracy .68, AUROC .73; without its graphs .77 and .87, as a linear model on the same columns.
 Differs from the paper: ten stratified resplits instead of the shipped split, and the best epoch chosen on validation;
 neighbours are the k nearest by cosine, of weight 1, instead of all above a similarity threshold; view networks and
 the joint one are trained together from the start, not in turns; a view's classifier is its last convolution.
@@ -30,7 +30,7 @@ PUBLISHED = (
     {"source": "MOGONET (Wang et al. 2021), shipped split", "metric": "auroc", "value": 0.874},
 )
 SHIPPED = mg.Split(train=range(244), val=[244], test=range(245, 351))  # folds deal the first 245 out anew
-EXPECT = {"accuracy": (0.75, 0.05), "auroc": (0.83, 0.05)}
+EXPECT = {"accuracy": (0.675, 0.03), "auroc": (0.735, 0.04)}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "mmgraph"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYER = {
-    **dict.fromkeys(("typing", "errors", "optional", "files"), 0),
+    **dict.fromkeys(("typing", "errors", "optional", "files", "keys"), 0),
     **dict.fromkeys(("schema",), 1),
     **dict.fromkeys(("functional", "data"), 2),
     **dict.fromkeys(("builders", "encoders", "layers", "fusion", "decoders", "objectives"), 3),
