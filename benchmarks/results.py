@@ -91,11 +91,11 @@ def entry(run: Run, metric: str, command: str) -> dict[str, Any]:
         "recipe": run.recipe.name,
         "data": run.recipe.module.DATA,
         "metric": metric,
-        "mean": round(results.mean("full", metric), 4),
-        "std": round(results.std("full", metric), 4),
+        "mean": round(results.mean("full", metric), 8),
+        "std": round(results.std("full", metric), 8),
         "runs": results.runs,
         "controls": {
-            name: {"mean": round(results.mean(name, metric), 4), "std": round(results.std(name, metric), 4)}
+            name: {"mean": round(results.mean(name, metric), 8), "std": round(results.std(name, metric), 8)}
             for name in results.variants
             if name != "full"
         },
