@@ -169,13 +169,16 @@ def fit(
     with _quiet(), limited(config.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         trainer = _trainer(config, best, folder, progress=progress)
-        trainer.fit(
-            module,
-            train_dataloaders=_one(task.view(graph, "train")),
-            val_dataloaders=_one(task.view(graph, "val")),
-            ckpt_path=checkpoint if resume else None,
-            weights_only=True,
-        )
+        try:
+            trainer.fit(
+                module,
+                train_dataloaders=_one(task.view(graph, "train")),
+                val_dataloaders=_one(task.view(graph, "val")),
+                ckpt_path=checkpoint if resume else None,
+                weights_only=True,
+            )
+        except SystemExit:  # what Lightning makes of an interrupt
+            raise KeyboardInterrupt from None
     model.cpu().load_state_dict(best.weights)
     seconds = time.perf_counter() - started
     return Fitted(model.eval(), task, graph, best.epoch, best.score, tuple(best.history), seconds)

@@ -172,3 +172,19 @@ def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path) -> None:
         out, _ = start(folder).communicate(timeout=120)
         rows.append(json.loads(out)["rows"])
     assert rows[0] == rows[1]
+
+
+def test_an_interrupted_run_says_that_it_goes_on(tmp_path: Path) -> None:
+    words = ["run", "population_wdbc", "--runs", "1", "--fit.epochs", "100000", "--fit.patience", "None"]
+    code = "import sys; from mmgraph.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *words, "--out", str(tmp_path / "run")]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while not list((tmp_path / "run").glob("fits/*/0/*.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; the same command goes on where this one stopped" in said
+    assert "Traceback" not in said
