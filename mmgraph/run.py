@@ -19,7 +19,7 @@ from mmgraph.builders import Population
 from mmgraph.data.graph_file import load_graph, save_graph
 from mmgraph.data.records import Records
 from mmgraph.errors import ArtifactError, ConfigError, DataError
-from mmgraph.files import check_seal, new_folder, read_json, seal, write_bytes, write_json
+from mmgraph.files import check_seal, new_folder, read_json, seal, sha256, write_bytes, write_json
 from mmgraph.index import Hit, Index
 from mmgraph.index import load as load_index
 from mmgraph.model import Model
@@ -93,7 +93,11 @@ class Run:
         )
         write_json(folder / "results.json", results.to_json())
         _save_graph(module.build(config, 0, 0), folder)
-        facts = {**record(), "seconds": round(sum(cell.seconds for cell in results.cells), 1)}
+        facts = {
+            **record(),
+            "seconds": round(sum(cell.seconds for cell in results.cells), 1),
+            "weights_sha256": sha256(folder / WEIGHTS),
+        }
         run = cls(folder, recipe, config, results, facts)
         index_subgraphs(run.model, run.graph, run.population.ids if run.population else None).save(folder / "index")
         write_json(folder / "facts.json", facts)
@@ -153,6 +157,10 @@ class Run:
         path = self.folder / WEIGHTS
         model: Model = self.recipe.module.make_model(self.config, self.schema)
         try:
+            if sha256(path) != self.facts["weights_sha256"]:
+                raise ArtifactError(
+                    f"Weights {str(path)!r} are damaged: their bytes have changed; run the recipe again"
+                )
             model.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
@@ -226,9 +234,7 @@ class Run:
         given = {name: fields.get(name) for name in known}
         if all(value is None for value in given.values()):
             raise DataError(f"A query must have at least 1 of the modalities {sorted(known)}, got none")
-        rows = {
-            n: np.full((1, known[n]), np.nan) if v is None else np.array([v], dtype=float) for n, v in given.items()
-        }
+        rows: dict[str, Any] = {n: np.full((1, known[n]), np.nan) if v is None else [v] for n, v in given.items()}
         phenotypes = {name: np.array([fields.get(name)], dtype=object) for name in self.population.phenotypes}
         return Records(ids=["query"], modalities=rows, phenotypes=phenotypes)
 
@@ -291,7 +297,7 @@ def _claim(folder: Path, recipe: Recipe, config: Any) -> None:
     """Writes what the folder is for, or checks that it is for the same."""
     path = folder / "run.json"
     name = recipe.name if recipe.path.is_relative_to(Path(__file__).parents[1]) else str(recipe.path.absolute())
-    meta = {"format": FORMAT, "recipe": name, "config": json.loads(json.dumps(asdict(config)))}
+    meta = {"format": FORMAT, "recipe": name, "config": json.loads(json.dumps(asdict(config), default=str))}
     if path.exists():
         found = read_json(path)
         if {key: found.get(key) for key in meta} != meta:

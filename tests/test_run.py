@@ -88,6 +88,10 @@ def test_query_errors_name_the_value(run: Run) -> None:
         run.query_records({})
     with pytest.raises(DataError, match=r"must have 10 channels, got 2"):
         run.search(records=run.query_records({"mean": [1.0, 2.0]}))
+    with pytest.raises(DataError, match="Modality 'mean' must be"):
+        run.query_records({"mean": ["tall"] * 10})
+    with pytest.raises(DataError, match="Modality 'mean' must be"):
+        run.query_records({"mean": 5.0})
     with pytest.raises(ConfigError, match="either id= of a subject or records="):
         run.search()
     with pytest.raises(DataError, match="patient-999"):
@@ -116,14 +120,15 @@ def test_default_folder_names_recipe_and_settings(recipe, config) -> None:
 @pytest.mark.parametrize(
     "name", ["model.safetensors", "population/graph.safetensors", "population/population.json", "index/meta.json"]
 )
-def test_a_damaged_file_is_named(name: str, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [3, -3])
+def test_a_damaged_file_is_named(name: str, place: int, folder: Path, tmp_path: Path) -> None:
     import shutil
 
     copy = tmp_path / "run"
     shutil.copytree(folder, copy)
     path = copy / name
     data = bytearray(path.read_bytes())
-    data[3] ^= 0xFF
+    data[place] ^= 0x01
     path.write_bytes(data)
     with pytest.raises(ArtifactError, match=Path(name).name):
         Run.open(copy).search(records=Run.open(copy).query_records({"mean": [0.0] * 10}), k=1)

@@ -55,8 +55,10 @@ def main(words: Sequence[str]) -> None:
     run = Run.execute(recipe, options.config, folder, progress=console.is_terminal)
     page = run.write_report()
     if options.json:
-        rows = [{**row, "difference": row["difference"] and row["difference"]._asdict()} for row in run.results.rows()]
-        sys.stdout.write(json.dumps({"folder": str(folder), "verdict": run.results.verdict(), "rows": rows}) + "\n")
+        rows = [{**row, "difference": row["difference"] and row["difference"].to_json()} for row in run.results.rows()]
+        sys.stdout.write(
+            json.dumps({"folder": str(folder), "verdict": run.results.verdict(), "rows": rows}, allow_nan=False) + "\n"
+        )
         return
     console.print(run.results.table(title=recipe.title))
     console.print(run.results.verdict())

@@ -80,6 +80,10 @@ class Difference(NamedTuple):
     p: float
     runs: int
 
+    def to_json(self) -> dict[str, float | None]:
+        """Gives the fields; ``None`` for those that one run alone can't give."""
+        return {name: value if math.isfinite(value) else None for name, value in self._asdict().items()}
+
 
 @dataclass(frozen=True)
 class Results:
