@@ -14,6 +14,7 @@ export DGLBACKEND := pytorch
 .PHONY: demo test lint types docs results bench clean
 
 demo: .venv/demo.done
+	rm -rf runs/demo
 	$(BIN)/mmgraph run population_wdbc --out runs/demo
 	$(BIN)/mmgraph search runs/demo --id patient-007 -k 5
 	@echo "The report is $(CURDIR)/runs/demo/report.html: open it in a browser."
