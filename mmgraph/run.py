@@ -288,8 +288,8 @@ class Run:
 
 
 def default_folder(recipe: Recipe, config: Any) -> Path:
-    """Where a run goes if nobody says: one folder for each recipe and settings, so that a killed run is found."""
-    text = json.dumps(asdict(config), sort_keys=True, default=str)
+    """Where a run goes if nobody says: one folder for a recipe as it stands and its settings."""
+    text = sha256(recipe.path) + json.dumps(asdict(config), sort_keys=True, default=str)
     return Path("runs") / f"{recipe.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
@@ -297,11 +297,16 @@ def _claim(folder: Path, recipe: Recipe, config: Any) -> None:
     """Writes what the folder is for, or checks that it is for the same."""
     path = folder / "run.json"
     name = recipe.name if recipe.path.is_relative_to(Path(__file__).parents[1]) else str(recipe.path.absolute())
-    meta = {"format": FORMAT, "recipe": name, "config": json.loads(json.dumps(asdict(config), default=str))}
+    settings = json.loads(json.dumps(asdict(config), default=str))
+    meta = {"format": FORMAT, "recipe": name, "recipe_sha256": sha256(recipe.path), "config": settings}
     if path.exists():
         found = read_json(path)
         if {key: found.get(key) for key in meta} != meta:
-            raise ConfigError(f"Folder {str(folder)!r} holds a run with other settings; choose another with --out")
+            odd = [key for key in meta if found.get(key) != meta[key]]
+            raise ConfigError(
+                f"Folder {str(folder)!r} holds a run with other settings (it has another {', '.join(odd)}); "
+                "choose another with --out"
+            )
         return
     write_json(path, {**meta, "command": " ".join(["mmgraph", *sys.argv[1:]])})
 

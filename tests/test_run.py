@@ -106,8 +106,24 @@ def test_a_finished_run_carried_out_again_trains_nothing(recipe, config, folder:
 
 
 def test_a_folder_of_other_settings_is_refused(recipe, config, folder: Path) -> None:
-    with pytest.raises(ConfigError, match="holds a run with other settings; choose another with --out"):
+    with pytest.raises(
+        ConfigError, match=r"holds a run with other settings \(it has another config\); choose another with --out"
+    ):
         Run.execute(recipe, replace(config, runs=2), folder)
+
+
+def test_a_changed_recipe_is_another_run_not_the_old_results(recipe, config, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_bytes(recipe.path.read_bytes())
+    first = load_recipe(path)
+    before = default_folder(first, first.config({}))
+    small = first.config({"runs": 1, "fit": {"epochs": 2}})
+    Run.execute(first, small, tmp_path / "run")
+    path.write_text(path.read_text().replace("layers.Mean", "layers.GCN"))
+    changed = load_recipe(path)
+    with pytest.raises(ConfigError, match="it has another recipe_sha256"):
+        Run.execute(changed, changed.config({"runs": 1, "fit": {"epochs": 2}}), tmp_path / "run")
+    assert default_folder(changed, changed.config({})) != before
 
 
 def test_default_folder_names_recipe_and_settings(recipe, config) -> None:
