@@ -13,6 +13,7 @@ from mmgraph.errors import ConfigError
 from mmgraph.functional.similarity import (
     BLOCK_ELEMENTS,
     Metric,
+    agree,
     agreement,
     closeness,
     distance,
@@ -142,8 +143,7 @@ def _weight(x: Tensor | None, index: Tensor, rule: Rule, phenotypes: Sequence[Te
     if phenotypes:
         common = torch.zeros(index.shape[1])
         for values, threshold in zip(phenotypes, rule.thresholds, strict=True):
-            a, b = values[index[0]], values[index[1]]
-            common += (a == b) if threshold is None else ((a - b).abs() < threshold)
+            common += agree(values[index[0]], values[index[1]], threshold=threshold)
         weight = weight * common
     return weight
 

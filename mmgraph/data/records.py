@@ -103,7 +103,7 @@ class Records:
 
     @property
     def sha256(self) -> str:
-        """A digest of all that the records hold, by which a run names its data."""
+        """A digest of all that the records hold; equal for equal records."""
         digest = hashlib.sha256(repr((self.ids, self.classes, sorted(self.names.items()), self.target)).encode())
         for name, value in sorted(self.modalities.items()):
             digest.update(name.encode() + np.ascontiguousarray(value).tobytes())

@@ -79,6 +79,16 @@ def rbf(distances: Tensor, width: float) -> Tensor:
     return torch.exp(-(distances**2) / (2 * width**2))
 
 
+def agree(a: Tensor, b: Tensor, *, threshold: float | None) -> Tensor:
+    """Whether values agree: numbers within a threshold, categories (``None``) if equal; NaN with nothing.
+
+    Example:
+        >>> agree(torch.tensor([60.0, 60.0]), torch.tensor([61.0, 65.0]), threshold=2.0)
+        tensor([ True, False])
+    """
+    return a == b if threshold is None else (a - b).abs() < threshold
+
+
 def agreement(
     x: Sequence[Tensor],
     y: Sequence[Tensor],
@@ -110,8 +120,7 @@ def agreement(
     """
     total = torch.zeros(len(x[0]), len(y[0]))
     for a, b, threshold in zip(x, y, thresholds, strict=True):
-        a, b = a[:, None], b[None, :]
-        total += (a == b) if threshold is None else ((a - b).abs() < threshold)
+        total += agree(a[:, None], b[None, :], threshold=threshold)
     return total
 
 

@@ -77,7 +77,7 @@ def view(
         unknown = float("nan") if values.dtype.is_floating_point else -1
         seen[target.node][target.attribute] = torch.where(mask, values, torch.full_like(values, unknown))
     for edge_type in drop_edges:
-        _empty(seen[edge_type])
+        empty_edges(seen[edge_type])
     hidden = {node: torch.zeros(graph[node].num_nodes, dtype=torch.bool) for node in hide}
     masks = _with_owners(graph, schema, {**keep, **hidden})
     return seen.subgraph(masks) if masks else seen
@@ -115,7 +115,8 @@ def _with_owners(graph: HeteroData, schema: Schema, keep: Mapping[str, Tensor]) 
     return masks
 
 
-def _empty(store: EdgeStorage) -> None:
+def empty_edges(store: EdgeStorage) -> None:
+    """Takes the edges out of a store of a copied graph; the type stays."""
     for key in list(store):
         store[key] = store[key][:, :0] if key == "edge_index" else store[key][:0]
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from mmgraph.errors import ConfigError
 from mmgraph.functional.gather import gather
 from mmgraph.schema import Schema
+from mmgraph.schema.view import empty_edges
 from mmgraph.tasks.base import Part
 from mmgraph.tasks.node_classification import NodeClassification
 
@@ -74,7 +75,7 @@ def control_graph(name: str, graph: HeteroData, schema: Schema, *, seed: int = 0
     changed = copy.copy(graph)
     if name == "no_graph":
         for relation in _relations(schema):
-            _keep_edges(changed, relation, slice(0, 0))
+            empty_edges(changed[relation])
     elif name == "shuffled_edges":
         _shuffle(changed, schema, seed)
     elif name.startswith("without:") and name.removeprefix("without:") in schema.modalities:
@@ -131,11 +132,12 @@ def _best_linear(
     arrange: Callable[[list[Tensor]], list[Tensor]],
 ) -> Tensor:
     """Logistic regressions of the strength with the least log loss on validation, averaged over the folds."""
+    columns = [arrange(_columns(graph, task.schema)) for graph in folds]
     tried = []
     for strength in STRENGTHS:
         losses, predictions = [], []
-        for graph in folds:
-            predict = _linear(graph, task, arrange(_columns(graph, task.schema)), strength)
+        for graph, xs in zip(folds, columns, strict=True):
+            predict = _linear(graph, task, xs, strength)
             losses.append(task.evaluate(predict("val"), graph, "val", metrics=["log_loss"])["log_loss"])
             predictions.append(predict(part))
         tried.append((float(np.mean(losses)), strength, torch.stack(predictions).mean(dim=0)))
@@ -171,12 +173,6 @@ def _columns(graph: HeteroData, schema: Schema) -> list[Tensor]:
 
 def _relations(schema: Schema) -> tuple[tuple[str, str, str], ...]:
     return tuple(edge for edge in schema.edges if edge[1] != "of")
-
-
-def _keep_edges(graph: HeteroData, relation: tuple[str, str, str], which: slice) -> None:
-    store = graph[relation]
-    for key, value in list(store.items()):
-        store[key] = value[:, which] if key == "edge_index" else value[which]
 
 
 def _shuffle(graph: HeteroData, schema: Schema, seed: int) -> None:
@@ -218,4 +214,4 @@ def _leave_out(graph: HeteroData, schema: Schema, modality: str) -> None:
             graph[modality][key] = value[:0]
     for edge in schema.edges:
         if modality in (edge[0], edge[2]) or edge == (schema.anchor, f"near_{modality}", schema.anchor):
-            _keep_edges(graph, edge, slice(0, 0))
+            empty_edges(graph[edge])
