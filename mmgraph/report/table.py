@@ -89,9 +89,7 @@ def difference(results: Results, variant: str) -> Difference | None:
 
 def tone(gap: Difference | None) -> str:
     """``good`` where the full model is better, ``bad`` where it is worse, ``none`` where the runs can't tell."""
-    if gap is None or gap.low <= 0 <= gap.high:
-        return "none"
-    return "good" if gap.low > 0 else "bad"
+    return "none" if gap is None else {1: "good", -1: "bad", 0: "none"}[gap.sign]
 
 
 def verdicts(results: Results) -> list[Verdict]:

@@ -17,6 +17,8 @@ from scipy import stats
 from mmgraph.errors import ArtifactError, DataError
 
 FULL = "full"
+QUESTIONS = {"no_graph": "The graph", "flat_linear": "The network over a linear model"}  # what a control answers
+ANSWERS = {1: "helps", -1: "hurts", 0: "makes no difference that these runs could show"}
 SHOWN = ("accuracy", "f1_macro", "auroc")  # in the terminal; a report shows all
 
 
@@ -79,6 +81,11 @@ class Difference(NamedTuple):
     high: float
     p: float
     runs: int
+
+    @property
+    def sign(self) -> int:
+        """1 where the full model is better, -1 where it is worse, 0 where the interval can't tell."""
+        return int(self.low > 0) - int(self.high < 0)
 
     def to_json(self) -> dict[str, float | None]:
         """Gives the fields; ``None`` for those that one run alone can't give."""
@@ -183,17 +190,12 @@ class Results:
     def verdict(self) -> str:
         """One sentence about each question that the controls answer: does the graph help, does the network?"""
         said = []
-        for variant, subject in (("no_graph", "The graph"), ("flat_linear", "The network over a linear model")):
+        for variant, subject in QUESTIONS.items():
             if variant not in self.variants or self.runs < 2:
                 continue
             gap = self.difference(variant)
             range_ = f"{gap.mean:+.3f} {self.metric}, 95 % interval {gap.low:+.3f} to {gap.high:+.3f}"
-            if gap.low > 0:
-                said.append(f"{subject} helps ({range_}).")
-            elif gap.high < 0:
-                said.append(f"{subject} hurts ({range_}).")
-            else:
-                said.append(f"{subject} makes no difference that these runs could show ({range_}).")
+            said.append(f"{subject} {ANSWERS[gap.sign]} ({range_}).")
         return " ".join(said)
 
     def rows(self, metrics: Sequence[str] | None = None) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from scipy import stats
 
 from mmgraph.errors import ArtifactError, DataError
 from mmgraph.train import Cell, Results
+from mmgraph.train.results import Difference
 
 FULL, OTHER = [0.80, 0.85, 0.78, 0.90, 0.81], [0.75, 0.86, 0.70, 0.84, 0.80]
 
@@ -97,3 +98,8 @@ def test_unknown_variant_or_metric_is_named() -> None:
         _results({"full": FULL}).values("none", "accuracy")
     with pytest.raises(DataError, match="got 'full', 'mrr'"):
         _results({"full": FULL}).values("full", "mrr")
+
+
+@pytest.mark.parametrize(("low", "high", "sign"), [(0.1, 0.2, 1), (-0.2, -0.1, -1), (-0.1, 0.1, 0), (0.0, 0.1, 0)])
+def test_a_difference_has_a_sign_only_where_its_interval_leaves_zero_out(low: float, high: float, sign: int) -> None:
+    assert Difference((low + high) / 2, low, high, 0.5, 5).sign == sign
