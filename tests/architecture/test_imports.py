@@ -24,7 +24,7 @@ LAYER = {
     **dict.fromkeys(("train", "report", "testing", "recipe", "run", "search"), 5),
     **dict.fromkeys(("cli",), 6),
 }
-LAZY = {"dgl", "ogb", "faiss", "networkx", "sentence_transformers", "matplotlib"}
+LAZY = {"dgl", "ogb", "faiss", "networkx", "sentence_transformers", "matplotlib", "numba", "pyarrow"}
 
 
 def name_of(path):
