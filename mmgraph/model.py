@@ -10,9 +10,9 @@ from mmgraph.encoders import Encoder, Table
 from mmgraph.errors import ConfigError
 from mmgraph.functional import gather, pool_reached
 from mmgraph.fusion import Concat, Fusion
-from mmgraph.layers import Layer, Mean, Stack, edge_sets
+from mmgraph.layers import Layer, Mean, Stack, adjacency, edge_sets
 from mmgraph.schema import Schema
-from mmgraph.typing import Features
+from mmgraph.typing import EdgeSets, Features
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -76,7 +76,7 @@ class Model(nn.Module):
         edges = edge_sets(graph)
         features = self.within(self.encoder(graph), edges)
         if self.fusion is not None:
-            fused = self.fusion(*self._gather(features, graph))  # [anchors, channels]
+            fused = self.fusion(*self._gather(features, edges, graph[self.anchor].num_nodes))  # [anchors, channels]
         elif self.anchor in features:
             fused = features[self.anchor]
         else:
@@ -85,15 +85,15 @@ class Model(nn.Module):
 
     def parts(self, graph: HeteroData) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Gives what each modality says of the anchors before the fusion, ``[anchors, channels]``, and of which."""
-        return self._gather(self.within(self.encoder(graph), edge_sets(graph)), graph)
+        edges = edge_sets(graph)
+        return self._gather(self.within(self.encoder(graph), edges), edges, graph[self.anchor].num_nodes)
 
-    def _gather(self, features: Features, graph: HeteroData) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        anchors = graph[self.anchor].num_nodes
+    def _gather(self, features: Features, edges: EdgeSets, anchors: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         parts, present = {}, {}
         for name in self.schema.modalities:
             if name in features:
-                index = graph[name, "of", self.anchor].edge_index
-                parts[name], present[name] = gather(features[name], index, anchors)
+                of = adjacency(edges, (name, "of", self.anchor), len(features[name]), anchors)
+                parts[name], present[name] = gather(features[name], of)
         if self.anchor in features:
             parts[self.anchor] = own = features[self.anchor]
             present[self.anchor] = own.new_ones(anchors, dtype=bool)

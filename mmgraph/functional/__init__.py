@@ -1,26 +1,35 @@
 """The mathematics: pure functions on tensors, each beside its formula and its source."""
 
+from mmgraph.functional.dense import product
 from mmgraph.functional.fusion import concat_parts, gated_parts, outer_parts, product_parts, sum_parts
 from mmgraph.functional.gather import gather
-from mmgraph.functional.message import aggregate, symmetric_norm
+from mmgraph.functional.message import Adjacency, aggregate, edge_softmax, symmetric_norm
 from mmgraph.functional.reach import ego, pool_reached, reach
+from mmgraph.functional.recurrent import gru
+from mmgraph.functional.relational import Relation, relational
 from mmgraph.functional.similarity import agreement, closeness, distance, nearest, rbf
 
 __all__ = [
+    "Adjacency",
+    "Relation",
     "aggregate",
     "agreement",
     "closeness",
     "concat_parts",
     "distance",
+    "edge_softmax",
     "ego",
     "gated_parts",
     "gather",
+    "gru",
     "nearest",
     "outer_parts",
     "pool_reached",
+    "product",
     "product_parts",
     "rbf",
     "reach",
+    "relational",
     "sum_parts",
     "symmetric_norm",
 ]

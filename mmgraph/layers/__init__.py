@@ -11,10 +11,10 @@ A layer takes the states of all node types and the edges of all types, and gives
 | :class:`Smooth` | :math:`\mathrm{mean}_r \mathrm{mean}_u h_u` | :math:`(1-\alpha) h^0_v + \alpha m_v` | yes |
 """
 
-from mmgraph.layers.base import Layer, edge_sets
+from mmgraph.layers.base import Edges, Layer, adjacency, edge_sets
 from mmgraph.layers.gated import Gated
 from mmgraph.layers.gcn import GCN, Mean
 from mmgraph.layers.smooth import Smooth
 from mmgraph.layers.stack import Stack
 
-__all__ = ["GCN", "Gated", "Layer", "Mean", "Smooth", "Stack", "edge_sets"]
+__all__ = ["GCN", "Edges", "Gated", "Layer", "Mean", "Smooth", "Stack", "adjacency", "edge_sets"]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Hashable, Iterable
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from mmgraph.errors import ConfigError
-from mmgraph.typing import EdgeSet, EdgeSets, EdgeType, Features
+from mmgraph.functional.message import Adjacency, mean_weight
+from mmgraph.typing import EdgeSet, EdgeSets, EdgeType, Features, NodeType
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
 Activation: TypeAlias = Callable[[Tensor], Tensor]
+Made = TypeVar("Made")
 
 
 class Layer(nn.Module, ABC):
@@ -34,21 +37,94 @@ class Layer(nn.Module, ABC):
         """
 
 
-def edge_sets(graph: HeteroData) -> dict[EdgeType, EdgeSet]:
-    """The edges of all types of a graph, with their weights.
+class Edges(dict[EdgeType, EdgeSet]):
+    """The edges of a graph, and what layers have made of them: sorted once, not once a layer and epoch."""
+
+    def __init__(self, sets: dict[EdgeType, EdgeSet]) -> None:
+        super().__init__(sets)
+        self.made: dict[Hashable, object] = {}
+        self._versions = self._read()
+
+    def are_of(self, sets: dict[EdgeType, EdgeSet]) -> bool:
+        """Whether these are still the edges: the same tensors, unchanged since."""
+        return (
+            self.keys() == sets.keys()
+            and all(mine is its for key in sets for mine, its in zip(self[key], sets[key], strict=True))
+            and self._versions == self._read()
+        )
+
+    def _read(self) -> list[int]:
+        tensors = [tensor for edge_set in self.values() for tensor in edge_set if tensor is not None]
+        return [0 if tensor.is_inference() else tensor._version for tensor in tensors]
+
+
+_EDGES = WeakIdKeyDictionary()  # graph → its Edges, for as long as the graph lives
+
+
+def edge_sets(graph: HeteroData) -> Edges:
+    """The edges of all types of a graph, with their weights; the same object while the graph keeps its edges.
 
     Example:
         >>> import torch
         >>> from torch_geometric.data import HeteroData
         >>> graph = HeteroData()
         >>> graph["a", "to", "b"].edge_index = torch.tensor([[0], [1]])
-        >>> edge_sets(graph)["a", "to", "b"].weight is None
-        True
+        >>> edge_sets(graph)["a", "to", "b"].weight is None, edge_sets(graph) is edge_sets(graph)
+        (True, True)
     """
-    return {
+    sets = {
         edge_type: EdgeSet(graph[edge_type].edge_index, graph[edge_type].get("edge_weight"))
         for edge_type in graph.edge_types
     }
+    edges: Edges | None = _EDGES.get(graph)
+    if edges is None or not edges.are_of(sets):
+        edges = _EDGES[graph] = Edges(sets)
+    return edges
+
+
+def keep(edges: EdgeSets, key: Hashable, make: Callable[[], Made]) -> Made:
+    """Gives what was made of some edges before, or makes it; only :class:`Edges` keep it.
+
+    Example:
+        >>> edges = Edges({})
+        >>> keep(edges, "sorted", lambda: [1]) is keep(edges, "sorted", lambda: [1])
+        True
+    """
+    if not isinstance(edges, Edges):
+        return make()
+    if key not in edges.made:
+        edges.made[key] = make()
+    return edges.made[key]  # type: ignore[return-value]  # a key names what was made
+
+
+def adjacency(edges: EdgeSets, relation: EdgeType, num_sources: int, num_targets: int) -> Adjacency:
+    """The edges of one relation, sorted once for as long as they are kept.
+
+    Example:
+        >>> import torch
+        >>> edges = Edges({("a", "to", "b"): EdgeSet(torch.tensor([[0, 1], [1, 0]]))})
+        >>> adjacency(edges, ("a", "to", "b"), 2, 2).sources.tolist()
+        [1, 0]
+    """
+    key = ("sorted", relation, num_sources, num_targets)
+    return keep(edges, key, lambda: Adjacency(edges[relation].index, num_sources, num_targets))
+
+
+def arriving(
+    edges: EdgeSets, relation: EdgeType, features: Features, *, reduce: str
+) -> tuple[Adjacency, Tensor | None]:
+    """The edges of one relation, sorted, and the weights in that order that make their sum the ``reduce`` asked for."""
+    found = adjacency(edges, relation, len(features[relation[0]]), len(features[relation[2]]))
+    weight = edges[relation].weight
+    dtype = features[relation[2]].dtype
+
+    def values() -> Tensor | None:
+        given = None if weight is None else weight.to(dtype)[found.order]
+        return mean_weight(found, given, dtype=dtype) if reduce == "mean" else given
+
+    if weight is not None and weight.requires_grad:
+        return found, values()
+    return found, keep(edges, (reduce, relation, found.num_sources, found.num_targets, dtype), values)
 
 
 def check_relations(relations: Iterable[EdgeType]) -> tuple[EdgeType, ...]:
@@ -64,3 +140,13 @@ def check_relations(relations: Iterable[EdgeType]) -> tuple[EdgeType, ...]:
         if not isinstance(relation, tuple) or len(relation) != 3:  # type: ignore[redundant-expr]  # e.g. a plain string
             raise ConfigError(f"A relation must be (source, relation, target), got {relation!r}")
     return relations
+
+
+def node_types(relations: Iterable[EdgeType]) -> tuple[NodeType, ...]:
+    """The node types that some relations join, each once, in order.
+
+    Example:
+        >>> node_types([("a", "of", "b"), ("b", "near", "b")])
+        ('a', 'b')
+    """
+    return tuple(dict.fromkeys(node for source, _, target in relations for node in (source, target)))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import nn
 
 from mmgraph.errors import ConfigError
-from mmgraph.functional.message import Reduce, aggregate
+from mmgraph.functional.recurrent import gru
+from mmgraph.functional.relational import Relation, relational
 from mmgraph.keys import weight_key
-from mmgraph.layers.base import Layer, check_relations
-from mmgraph.layers.gcn import node_types
+from mmgraph.layers.base import Layer, arriving, check_relations, node_types
 from mmgraph.typing import EdgeSets, EdgeType, Features
 
 
@@ -53,7 +54,7 @@ class Gated(Layer):
         *,
         relations: Iterable[EdgeType],
         rounds: int,
-        reduce: Reduce = "sum",
+        reduce: Literal["sum", "mean"] = "sum",
         bias: bool = True,
     ) -> None:
         super().__init__()
@@ -61,7 +62,7 @@ class Gated(Layer):
             raise ConfigError(f"rounds must be at least 1, got {rounds}")
         self.relations = check_relations(relations)
         self.rounds = rounds
-        self.reduce: Reduce = reduce
+        self.reduce = reduce
         self.nodes = node_types(self.relations)
         self.message = nn.ModuleDict({weight_key(*r): nn.Linear(channels, channels, bias=bias) for r in self.relations})
         self.cell = nn.ModuleDict({weight_key(node): nn.GRUCell(channels, channels) for node in self.nodes})
@@ -84,15 +85,13 @@ class Gated(Layer):
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives ``[rows, channels]`` for the node types of the relations; others pass unchanged."""
         states = dict(features)
+        relations = [Relation(r[0], r[2], *arriving(edges, r, features, reduce=self.reduce)) for r in self.relations]
+        linear = [self.message[weight_key(*r)] for r in self.relations]
+        weight, bias = [one.weight for one in linear], [one.bias for one in linear]
         for _ in range(self.rounds):
-            messages = {node: torch.zeros_like(states[node]) for node in self.nodes}
-            for relation in self.relations:
-                index, weight = edges[relation]
-                source, _, target = relation
-                sent = self.message[weight_key(*relation)](states[source])  # [sources, channels]
-                messages[target] = messages[target] + aggregate(
-                    sent, index, len(states[target]), weight=weight, reduce=self.reduce
-                )
+            messages = relational(states, relations, weight, bias=bias)
             for node in self.nodes:
-                states[node] = self.cell[weight_key(node)](messages[node], states[node])  # [rows, channels]
+                cell = self.cell[weight_key(node)]
+                message = messages.get(node, torch.zeros_like(states[node]))  # to some types no relation leads
+                states[node] = gru(message, states[node], *cell.parameters())  # [rows, channels]
         return states

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from mmgraph.functional.message import aggregate, symmetric_norm
+from mmgraph.functional.message import Adjacency, symmetric_norm
+from mmgraph.functional.relational import Relation, relational
 from mmgraph.keys import weight_key
-from mmgraph.layers.base import Activation, Layer, check_relations
-from mmgraph.typing import EdgeSets, EdgeType, Features, NodeType
+from mmgraph.layers.base import Activation, Layer, arriving, check_relations, keep, node_types
+from mmgraph.typing import EdgeSets, EdgeType, Features
 
 
 class Mean(Layer):
@@ -54,19 +55,18 @@ class Mean(Layer):
         self.neighbour = nn.ModuleDict(
             {weight_key(*r): nn.Linear(in_channels, out_channels, bias=False) for r in self.relations}
         )
-        self.root = nn.ModuleDict(
-            {weight_key(n): nn.Linear(in_channels, out_channels, bias=bias) for n in node_types(self.relations)}
-        )
+        self.nodes, self.biased = node_types(self.relations), bias
+        self.root = nn.ModuleDict({weight_key(n): nn.Linear(in_channels, out_channels, bias=bias) for n in self.nodes})
 
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives ``[rows, out_channels]`` for the node types of the relations; others pass unchanged."""
-        out = {node: self.root[weight_key(node)](features[node]) for node in node_types(self.relations)}
-        for relation in self.relations:
-            index, weight = edges[relation]
-            source, _, target = relation
-            projected = self.neighbour[weight_key(*relation)](features[source])  # [sources, out_channels]
-            message = aggregate(projected, index, len(features[target]), weight=weight, reduce="mean")
-            out[target] = out[target] + message
+        out = relational(
+            features,
+            [Relation(r[0], r[2], *arriving(edges, r, features, reduce="mean")) for r in self.relations],
+            [self.neighbour[weight_key(*r)].weight for r in self.relations],
+            own_weight={n: self.root[weight_key(n)].weight for n in self.nodes},
+            own_bias={n: self.root[weight_key(n)].bias for n in self.nodes if self.biased},
+        )
         return {**features, **{node: _activate(self.activation, state) for node, state in out.items()}}
 
 
@@ -92,6 +92,8 @@ class GCN(Layer):
         relations: Edge types to pass messages along; all their node types get new states.
         activation: :math:`\sigma`; ``None`` for none.
         bias: Whether to add :math:`b`.
+        self_loops: Whether a node counts among its own neighbours. Without, a node that no edge points at gets
+            :math:`\sigma(b)`, and a node type that no relation leads to stays as it is.
 
     Example:
         >>> from mmgraph.typing import EdgeSet
@@ -108,49 +110,50 @@ class GCN(Layer):
         relations: Iterable[EdgeType],
         activation: Activation | None = torch.relu,
         bias: bool = True,
+        self_loops: bool = True,
     ) -> None:
         super().__init__()
         self.relations = check_relations(relations)
-        self.activation = activation
+        self.activation, self.self_loops = activation, self_loops
         looped = {source for source, _, target in self.relations if source == target}
-        self.alone = tuple(node for node in node_types(self.relations) if node not in looped)
+        self.alone = tuple(n for n in node_types(self.relations) if n not in looped) if self_loops else ()
         keys = [weight_key(*r) for r in self.relations] + [weight_key(n, "itself", n) for n in self.alone]
         self.weight = nn.ModuleDict({key: _glorot(nn.Linear(in_channels, out_channels, bias=False)) for key in keys})
-        self.biased = node_types(self.relations) if bias else ()
+        reached = node_types(self.relations) if self_loops else dict.fromkeys(r[2] for r in self.relations)
+        self.biased = tuple(reached) if bias else ()
         self.bias = nn.ParameterDict({weight_key(n): nn.Parameter(torch.zeros(out_channels)) for n in self.biased})
 
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives ``[rows, out_channels]`` for the node types of the relations; others pass unchanged."""
-        out = {node: self.weight[weight_key(node, "itself", node)](features[node]) for node in self.alone}
-        for relation in self.relations:
-            source, _, target = relation
-            rows = len(features[target])
-            index, weight = symmetric_norm(
-                edges[relation].index,
-                len(features[source]),
-                rows,
-                weight=edges[relation].weight,
-                self_loops=source == target,
-            )
-            projected = self.weight[weight_key(*relation)](features[source])  # [sources, out_channels]
-            message = aggregate(projected, index, rows, weight=weight)
-            out[target] = out[target] + message if target in out else message
-        for node in self.biased:
-            out[node] = out[node] + self.bias[weight_key(node)]
+        out = relational(
+            features,
+            [Relation(r[0], r[2], *self._normalised(features, edges, r)) for r in self.relations],
+            [self.weight[weight_key(*r)].weight for r in self.relations],
+            own_weight={n: self.weight[weight_key(n, "itself", n)].weight for n in self.alone},
+            own_bias={n: self.bias[weight_key(n)] for n in self.biased},
+        )
         return {**features, **{node: _activate(self.activation, state) for node, state in out.items()}}
 
+    def _normalised(self, features: Features, edges: EdgeSets, relation: EdgeType) -> tuple[Adjacency, torch.Tensor]:
+        """The edges of a relation, loops included, sorted, and their weights in that order."""
+        source, target = features[relation[0]], features[relation[2]]
+        index, weight = edges[relation]
+        looped = self.self_loops and relation[0] == relation[2]
 
-def node_types(relations: Iterable[EdgeType]) -> tuple[NodeType, ...]:
-    """The node types that some relations join, each once, in order.
+        def make() -> tuple[Adjacency, torch.Tensor]:
+            ones = target.new_ones(index.shape[1]) if weight is None else weight.to(target.dtype)
+            joined, values = symmetric_norm(index, len(source), len(target), weight=ones, self_loops=looped)
+            found = Adjacency(joined, len(source), len(target))
+            return found, values[found.order]
 
-    Example:
-        >>> node_types([("a", "of", "b"), ("b", "near", "b")])
-        ('a', 'b')
-    """
-    return tuple(dict.fromkeys(node for source, _, target in relations for node in (source, target)))
+        if weight is not None and weight.requires_grad:
+            return make()
+        return keep(edges, ("normalised", relation, looped, len(source), len(target), target.dtype), make)
 
 
 def _activate(activation: Activation | None, state: torch.Tensor) -> torch.Tensor:
+    if activation is torch.relu:
+        return state.relu_()  # the state is new, and nobody else's
     return state if activation is None else activation(state)
 
 

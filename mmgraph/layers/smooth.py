@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mmgraph.errors import ConfigError
-from mmgraph.functional.message import aggregate, degree
-from mmgraph.layers.base import Layer, check_relations
-from mmgraph.typing import EdgeSet, EdgeSets, EdgeType, Features
+from mmgraph.functional.message import mass, spread
+from mmgraph.layers.base import Layer, arriving, check_relations
+from mmgraph.typing import EdgeSets, EdgeType, Features, NodeType
 
 
 class Smooth(Layer):
@@ -65,17 +65,17 @@ class Smooth(Layer):
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives states of the same shapes."""
         nodes = dict.fromkeys(relation[0] for relation in self.relations)
-        own = {node: [edges[relation] for relation in self.relations if relation[0] == node] for node in nodes}
-        return {**features, **{node: self._smooth(features[node], sets) for node, sets in own.items()}}
+        return {**features, **{node: self._smooth(features, edges, node) for node in nodes}}
 
-    def _smooth(self, start: Tensor, sets: list[EdgeSet]) -> Tensor:
-        rows = len(start)
-        reached = [(degree(index, rows, weight=weight) > 0)[:, None] for index, weight in sets]
+    def _smooth(self, features: Features, edges: EdgeSets, node: NodeType) -> Tensor:
+        own = [relation for relation in self.relations if relation[0] == node]
+        sets = [arriving(edges, relation, features, reduce="mean") for relation in own]
+        plain = [arriving(edges, relation, features, reduce="sum") for relation in own]
+        reached = [(mass(*edge_set, like=features[node]) > 0)[:, None] for edge_set in plain]
         count = torch.stack(reached).sum(dim=0)  # [rows, 1]: in how many relations a node has neighbours
-        state = start
+        start = state = features[node]
         for _ in range(self.rounds):
-            means = [aggregate(state, index, rows, weight=weight, reduce="mean") for index, weight in sets]
-            mean = torch.stack(means).sum(dim=0) / count.clamp_min(1)
+            mean = sum(spread(state, *edge_set) for edge_set in sets) / count.clamp_min(1)
             state = (start + self.alpha * (mean - start)).where(count > 0, start)  # [rows, channels]
         return state
 

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from mmgraph.errors import ConfigError
 from mmgraph.functional.gather import gather
+from mmgraph.functional.message import Adjacency
 from mmgraph.schema import Schema
 from mmgraph.schema.view import empty_edges
 from mmgraph.tasks.base import Part
@@ -165,7 +166,8 @@ def _columns(graph: HeteroData, schema: Schema) -> list[Tensor]:
     """The features of the anchors, one matrix a modality; the mean (0, if scaled) where it is absent."""
     anchor = schema.anchor or next(iter(schema.nodes))
     rows = graph[anchor].num_nodes
-    columns = [gather(graph[m].x, graph[m, "of", anchor].edge_index, rows)[0] for m in schema.modalities]
+    of = {m: Adjacency(graph[m, "of", anchor].edge_index, len(graph[m].x), rows) for m in schema.modalities}
+    columns = [gather(graph[m].x, edges)[0] for m, edges in of.items()]
     if schema.nodes[anchor].channels:
         columns.append(graph[anchor].x)
     return columns

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmgraph.functional import gather
+from mmgraph.functional import Adjacency, gather
 
 
 @st.composite
@@ -24,7 +24,7 @@ def test_gather_equals_a_slow_loop(drawn):
         nodes = [x[row].numpy() for row, owner in index.T.tolist() if owner == anchor]
         if nodes:
             expected[anchor], expected_present[anchor] = np.mean(nodes, axis=0), True
-    part, present = gather(x, index, anchors)
+    part, present = gather(x, Adjacency(index, rows, anchors))
     np.testing.assert_allclose(part, expected, rtol=1e-12)
     assert present.tolist() == expected_present.tolist()
 
@@ -33,14 +33,14 @@ def test_one_node_an_anchor_in_any_order():
     x = torch.randn(4, 2)
     for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
         index = torch.tensor([order, order])
-        part, present = gather(x, index, 4)
+        part, present = gather(x, Adjacency(index, 4, 4))
         assert torch.equal(part, x)
         assert present.all()
-    swapped, _ = gather(x, torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]]), 4)
+    swapped, _ = gather(x, Adjacency(torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]]), 4, 4))
     assert torch.equal(swapped, x[[1, 0, 3, 2]])
 
 
 def test_an_edge_given_twice_does_not_stand_for_another():
-    part, present = gather(torch.tensor([[1.0], [2.0]]), torch.zeros(2, 2, dtype=torch.long), 2)
+    part, present = gather(torch.tensor([[1.0], [2.0]]), Adjacency(torch.zeros(2, 2, dtype=torch.long), 2, 2))
     assert part.flatten().tolist() == [1, 0]
     assert present.tolist() == [True, False]

@@ -3,11 +3,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
-from mmgraph.functional import aggregate, symmetric_norm
-from mmgraph.functional.message import degree
+from mmgraph.functional import Adjacency, aggregate, edge_softmax, message, symmetric_norm
+from mmgraph.functional.message import degree, dots, mass, mean_weight, spread, sums
 
 
 @st.composite
@@ -38,14 +38,147 @@ def test_aggregate_equals_a_slow_loop(edges, reduce, weighted):
     sources, targets, index, weight = edges
     x = torch.randn(sources, 3, dtype=torch.float64)
     weight = weight if weighted else torch.ones_like(weight)
-    got = aggregate(x, index, targets, weight=weight if weighted else None, reduce=reduce)
+    got = aggregate(x, Adjacency(index, sources, targets), weight=weight if weighted else None, reduce=reduce)
     np.testing.assert_allclose(got, slow_aggregate(x, index, targets, weight, reduce), rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(degree(index, targets, weight=weight), np.bincount(index[1], weight, targets))
 
 
+@settings(max_examples=150, deadline=None)
+@given(edges=edge_sets())
+def test_an_adjacency_is_its_edges_in_order(edges):
+    sources, targets, index, _ = edges
+    found = Adjacency(index, sources, targets)
+    assert found.num_edges == index.shape[1]
+    assert torch.equal(found.sources.long(), index[0][found.order])
+    assert torch.equal(found.targets.long(), index[1][found.order])
+    assert found.targets.tolist() == sorted(index[1].tolist())
+    assert found.degree.tolist() == np.bincount(index[1], minlength=targets).tolist()
+    assert found.offsets.tolist() == [0, *np.cumsum(found.degree.numpy()).tolist()]
+    back = found.transposed
+    assert (back.num_sources, back.num_targets) == (targets, sources)
+    assert torch.equal(back.sources, found.targets[back.order])
+    assert torch.equal(back.targets, found.sources[back.order])
+    assert back.targets.tolist() == sorted(index[0].tolist())
+    assert back.degree.tolist() == np.bincount(index[0], minlength=sources).tolist()
+    same = sources == targets == index.shape[1] and sorted(index.T.tolist()) == [[row, row] for row in range(sources)]
+    assert found.is_identity == same
+
+
+@settings(max_examples=100, deadline=None)
+@given(edges=edge_sets())
+def test_max_equals_a_slow_loop(edges):
+    sources, targets, index, _ = edges
+    x = torch.randn(sources, 3, dtype=torch.float64, requires_grad=True)
+    got = aggregate(x, Adjacency(index, sources, targets), reduce="max")
+    rows = [[x[u] for u, v in index.T.tolist() if v == target] for target in range(targets)]
+    expected = [torch.stack(each).amax(dim=0) if each else torch.zeros(3) for each in rows]
+    np.testing.assert_array_equal(got.detach(), torch.stack(expected).detach() if expected else np.zeros((0, 3)))
+
+
+def test_of_equal_maxima_one_gets_the_gradient():
+    x = torch.tensor([[1.0], [1.0], [0.0]], requires_grad=True)
+    aggregate(x, Adjacency(torch.tensor([[0, 1, 2, 0], [0, 0, 0, 2]]), 3, 4), reduce="max").sum().backward()
+    assert x.grad.flatten().tolist() == [2, 0, 0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(edges=edge_sets(), heads=st.sampled_from([None, 1, 3]))
+def test_softmax_equals_torchs_target_by_target(edges, heads):
+    sources, targets, index, _ = edges
+    scores = 50 * torch.randn(index.shape[1], *([] if heads is None else [heads]), dtype=torch.float64)
+    got = edge_softmax(scores, Adjacency(index, sources, targets))
+    expected = torch.empty_like(scores)
+    for target in range(targets):
+        into = index[1] == target
+        expected[into] = scores[into].softmax(dim=0)
+    np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-14)
+
+
+@settings(max_examples=50, deadline=None)
+@given(edges=edge_sets())
+def test_softmax_sums_weigh_rows_by_it(edges):
+    sources, targets, index, _ = edges
+    x, scores = torch.randn(sources, 2, dtype=torch.float64), torch.randn(index.shape[1], dtype=torch.float64)
+    found = Adjacency(index, sources, targets)
+    got = aggregate(x, found, weight=scores, reduce="softmax")
+    expected = slow_aggregate(x, index, targets, edge_softmax(scores, found), "sum")
+    np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(edges=edge_sets(), weighted=st.booleans(), data=st.data())
+def test_sums_of_a_block_are_a_block_of_the_sums(edges, weighted, data):
+    sources, targets, index, weight = edges
+    x, found = torch.randn(sources, 3, dtype=torch.float64), Adjacency(index, sources, targets)
+    values = weight[found.order] if weighted else None
+    start = data.draw(st.integers(0, targets))
+    stop = data.draw(st.integers(start, targets))
+    whole = spread(x, found, values)
+    np.testing.assert_allclose(sums(x, found, values, rows=slice(start, stop)), whole[start:stop], rtol=1e-12)
+    np.testing.assert_allclose(
+        mass(found, values, like=x), np.bincount(index[1], weight if weighted else None, targets)
+    )
+    ends = [float(x[u] @ whole[v]) for u, v in zip(found.sources.tolist(), found.targets.tolist(), strict=True)]
+    np.testing.assert_allclose(dots(x, whole, found), ends, rtol=1e-9, atol=1e-12)
+
+
+def test_long_products_are_made_in_blocks(monkeypatch):
+    monkeypatch.setattr(message, "BLOCK_BYTES", 64)
+    x, edges = torch.randn(5, 4), Adjacency(torch.randint(0, 5, (2, 33)), 5, 5)
+    expected = (x[edges.sources] * x[edges.targets]).sum(dim=1)
+    torch.testing.assert_close(dots(x, x, edges), expected)
+
+
+def test_the_weights_of_a_mean_have_the_type_asked_for():
+    edges = Adjacency(torch.tensor([[0, 1, 2], [0, 0, 0]]), 3, 1)
+    assert mean_weight(edges, dtype=torch.float64).tolist() == [1 / 3] * 3
+    assert mean_weight(edges).dtype == torch.float32
+    assert aggregate(torch.ones(3, 1, dtype=torch.float64), edges, reduce="mean").item() == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "weight", "reduce", "message"),
+    [
+        (4, None, "sum", r"a row for each of the 3 sources, got \[4, 2\]"),
+        (3, 1, "sum", r"one number an edge, \[2\], got \[1\]"),
+        (3, 2, "max", "reduce='max' takes no weight"),
+        (3, None, "softmax", "reduce='softmax' takes scores as weight"),
+    ],
+)
+def test_what_does_not_fit_is_refused(rows, weight, reduce, message):
+    edges = Adjacency(torch.tensor([[0, 1], [0, 0]]), 3, 1)
+    with pytest.raises(ValueError, match=message):
+        aggregate(torch.ones(rows, 2), edges, weight=None if weight is None else torch.ones(weight), reduce=reduce)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rows_of_every_type(dtype):
+    torch.manual_seed(0)
+    index = torch.randint(0, 40, (2, 300))
+    x, weight, edges = torch.randn(40, 16).to(dtype), torch.rand(300), Adjacency(index, 40, 40)
+    got = aggregate(x, edges, weight=weight)
+    expected = slow_aggregate(x.double(), index, 40, weight.to(dtype).double(), "sum")
+    assert got.dtype == dtype
+    np.testing.assert_allclose(
+        got.double(),
+        expected,
+        rtol=1e-5 if dtype == torch.float32 else 0.03,
+        atol=1e-5 if dtype == torch.float32 else 0.05,
+    )
+
+
 def test_the_default_is_the_plain_sum():
     x, index = torch.tensor([[1.0], [2.0]]), torch.tensor([[0, 1], [0, 0]])
-    assert aggregate(x, index, 1).item() == 3
+    assert aggregate(x, Adjacency(index, 2, 1)).item() == 3
+
+
+@pytest.mark.parametrize("reduce", ["max", "softmax"])
+def test_gradients_of_max_and_softmax_are_right(reduce):
+    edges = Adjacency(torch.tensor([[0, 1, 2, 0], [0, 0, 1, 3]]), 3, 5)
+    x = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
+    scores = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    inputs = (x,) if reduce == "max" else (x, scores)
+    assert gradcheck(lambda x, *s: aggregate(x, edges, weight=s[0] if s else None, reduce=reduce), inputs)
 
 
 @pytest.mark.parametrize("reduce", ["sum", "mean"])
@@ -53,7 +186,9 @@ def test_gradients_are_right(reduce):
     index = torch.tensor([[0, 1, 2, 0], [0, 0, 1, 3]])
     x = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
     weight = (torch.rand(4, dtype=torch.float64) + 0.5).requires_grad_()
-    assert gradcheck(lambda x, w: aggregate(x, index, 5, weight=w, reduce=reduce), (x, weight))
+    run = lambda x, w: aggregate(x, Adjacency(index, 3, 5), weight=w, reduce=reduce)  # noqa: E731
+    assert gradcheck(run, (x, weight))
+    assert gradgradcheck(lambda x: run(x, weight.detach()), (x,))
 
 
 @pytest.mark.parametrize("self_loops", [False, True])
@@ -127,11 +262,11 @@ def lecture():
 
 def test_neighbour_means_of_the_lecture(lecture):
     index, x = lecture
-    assert aggregate(x, index, 6, reduce="mean").flatten().tolist() == [3, 2, 3.5, 1, 4.5, 4]
+    assert aggregate(x, Adjacency(index, 6, 6), reduce="mean").flatten().tolist() == [3, 2, 3.5, 1, 4.5, 4]
 
 
 def test_gcn_aggregates_of_the_lecture(lecture):
     index, x = lecture
     index, weight = symmetric_norm(index, 6, 6, weight=torch.ones(14, dtype=torch.float64), self_loops=True)
     expected = [2.912384, 1.729938, 4.180192, 2.353553, 4.441263, 4.441263]
-    np.testing.assert_allclose(aggregate(x, index, 6, weight=weight).flatten(), expected, atol=5e-7)
+    np.testing.assert_allclose(aggregate(x, Adjacency(index, 6, 6), weight=weight).flatten(), expected, atol=5e-7)

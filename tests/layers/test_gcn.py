@@ -1,5 +1,7 @@
+import dgl
 import pytest
 import torch
+from dgl.nn.pytorch import GraphConv, HeteroGraphConv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_geometric.nn import GCNConv, HeteroConv, SAGEConv
@@ -208,6 +210,30 @@ def test_a_type_of_no_relation_passes_unchanged(graph, layer):
     out = layer(3, 2, relations=LOOP).double()(features, edges)
     assert out["b"] is features["b"]
     assert out["a"].shape == (8, 2)
+
+
+@pytest.mark.parametrize("relations", [RELATIONS, RELATIONS[2:3], RELATIONS[:2]])
+def test_gcn_without_self_loops_equals_dgl(graph, relations):
+    features, edges = graph
+    torch.manual_seed(0)
+    both = {r: torch.cat([edges[r].index, edges[r].index.flip(0)], 1).unique(dim=1) for r in relations if r[0] == r[2]}
+    edges = {r: EdgeSet(both.get(r, edges[r].index)) for r in relations}  # within a type both ways, as DGL's out-degree
+    made = GCN(3, 4, relations=relations, activation=None, self_loops=False, bias=False).double()
+    graph = dgl.heterograph({r: tuple(edges[r].index) for r in relations}, {n: len(x) for n, x in features.items()})
+    convs = {r[1]: GraphConv(3, 4, norm="both", bias=False, allow_zero_in_degree=True).double() for r in relations}
+    for relation in relations:
+        convs[relation[1]].weight.data = made.weight[weight_key(*relation)].weight.data.T.contiguous()
+    theirs = HeteroGraphConv(convs, aggregate="sum")(graph, features)
+    ours = made(features, edges)
+    for node in {relation[2] for relation in relations}:
+        torch.testing.assert_close(ours[node], theirs[node], rtol=1e-6, atol=1e-6)
+    for node in features.keys() - {relation[2] for relation in relations}:
+        assert ours[node] is features[node]
+
+
+def test_without_self_loops_nothing_else_is_learned():
+    names = {name for name, _ in GCN(3, 2, relations=RELATIONS[2:3], self_loops=False).named_parameters()}
+    assert names == {"weight.[b of a].weight", "bias.[a]"}
 
 
 def test_gcn_has_one_weight_a_relation_and_one_bias_a_type():

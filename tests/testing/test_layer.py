@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmgraph.functional import aggregate
+from mmgraph.functional import Adjacency, aggregate
 from mmgraph.layers import Layer, Mean
 from mmgraph.testing import check_layer, fake_states
 
@@ -28,7 +28,7 @@ class DividesByDegree(Good):
     def forward(self, features, edges):
         index = edges[RELATIONS[0]].index
         count = torch.bincount(index[1], minlength=len(features["subject"]))[:, None]
-        return {**features, "subject": aggregate(features["subject"], index, len(count)) / count}
+        return {**features, "subject": aggregate(features["subject"], Adjacency(index, len(count), len(count))) / count}
 
 
 class NeedsEdges(Good):
@@ -41,7 +41,8 @@ class FollowsAll(Good):
     def forward(self, features, edges):
         out = super().forward(features, edges)
         for (source, _, target), (index, _) in edges.items():
-            out[target] = out[target] + aggregate(features[source], index, len(features[target]))
+            rows = len(features[source]), len(features[target])
+            out[target] = out[target] + aggregate(features[source], Adjacency(index, *rows))
         return out
 
 

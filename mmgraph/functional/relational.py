@@ -1,0 +1,234 @@
+"""Messages of many relations at once, each through its own matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from mmgraph.functional.dense import blocks, outer, product
+from mmgraph.functional.message import Adjacency, dots, mass, sums
+
+
+class Relation(NamedTuple):
+    """Edges from the rows of one name to those of another, and what each weighs.
+
+    Args:
+        source: Name of the rows that send.
+        target: Name of the rows that are reached.
+        edges: Who points at whom.
+        values: ``[edges]``, a weight an edge in the order of ``edges.order``; by default 1.
+    """
+
+    source: str
+    target: str
+    edges: Adjacency
+    values: Tensor | None = None
+
+
+def relational(
+    features: Mapping[str, Tensor],
+    relations: Sequence[Relation],
+    weight: Sequence[Tensor],
+    *,
+    bias: Sequence[Tensor | None] | None = None,
+    own_weight: Mapping[str, Tensor] | None = None,
+    own_bias: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    r"""What arrives along all relations, each through its own matrix, beside what each row has itself.
+
+    .. math:: m_v = \sum_r \sum_{u \to_r v} w_{uv} (W_r x_u + b_r) + B_{\tau(v)} x_v + b_{\tau(v)}
+
+    Source: Schlichtkrull et al. 2018, Modeling relational data with graph convolutional networks, eq. 2;
+    arXiv:1703.06103.
+
+    Nothing as large as the edges, or as the relations times the rows, is ever held: a block of targets is summed from
+    its sources, multiplied while it is still in the core's cache, and added up; the way back goes by blocks of sources.
+
+    Args:
+        features: Rows of each name, ``[rows, in_channels]``.
+        relations: Who sends to whom.
+        weight: :math:`W_r`, ``[out_channels, in_channels]``, one a relation.
+        bias: :math:`b_r`, ``[out_channels]`` or ``None``, one a relation; by default none.
+        own_weight: Name → :math:`B`, ``[out_channels, in_channels]``; for some names, or all.
+        own_bias: Name → :math:`b`, ``[out_channels]``; likewise.
+
+    Returns:
+        ``[rows, out_channels]`` for every name that is a target or has a weight of its own. It can be differentiated
+        once, by all that is given, the weights of edges included.
+
+    Example:
+        >>> edges = Adjacency(torch.tensor([[0, 1], [0, 0]]), 2, 1)
+        >>> x = {"a": torch.tensor([[1.0], [2.0]]), "b": torch.tensor([[5.0]])}
+        >>> relational(x, [Relation("a", "b", edges)], [torch.tensor([[10.0]])], own_weight={"b": torch.ones(1, 1)})
+        {'b': tensor([[35.]])}
+    """
+    own_weight, own_bias = own_weight or {}, own_bias or {}
+    if torch.compiler.is_compiling():
+        return _plainly(features, relations, weight, bias or [None] * len(relations), own_weight, own_bias)
+    targets = tuple(dict.fromkeys([*(relation.target for relation in relations), *own_weight]))
+    names = tuple(dict.fromkeys([*(relation.source for relation in relations), *targets]))
+    plan = _Plan(names, targets, tuple(relation._replace(values=None) for relation in relations))
+    tensors: list[Tensor | None] = [
+        *(features[name].contiguous() for name in names),
+        *(relation.values for relation in relations),
+        *weight,
+        *(bias or [None] * len(relations)),
+        *(own_weight.get(name) for name in targets),
+        *(own_bias.get(name) for name in targets),
+    ]
+    dtype = _dtype(features[names[0]])
+    cast = [tensor if tensor is None else tensor.to(dtype) for tensor in tensors]
+    return dict(zip(targets, _Relational.apply(plan, *cast), strict=True))
+
+
+def _plainly(
+    features: Mapping[str, Tensor],
+    relations: Sequence[Relation],
+    weight: Sequence[Tensor],
+    bias: Sequence[Tensor | None],
+    own_weight: Mapping[str, Tensor],
+    own_bias: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
+    """The same in plain steps, for a compiler to join."""
+    out = {name: F.linear(features[name], own) for name, own in own_weight.items()}
+    for (source, target, edges, values), matrix, shift in zip(relations, weight, bias, strict=True):
+        sent = F.linear(features[source], matrix, shift).index_select(0, edges.sources)  # [edges, out]
+        sent = sent if values is None else sent * values.to(sent.dtype)[:, None]
+        arrived = sent.new_zeros(edges.num_targets, len(matrix)).index_add(0, edges.targets, sent)
+        out[target] = arrived if target not in out else out[target] + arrived
+    return {name: state + own_bias[name] if name in own_bias else state for name, state in out.items()}
+
+
+class _Plan(NamedTuple):
+    """What is summed into what."""
+
+    names: tuple[str, ...]
+    targets: tuple[str, ...]
+    relations: tuple[Relation, ...]
+
+    def unpack(self, flat: Sequence[Any]) -> _Parts:
+        """Gives what lies in a row, as autograd wants it, its names back."""
+        r, t = len(self.relations), len(self.targets)
+        parts, rest = [], list(flat)
+        for length in (len(self.names), r, r, r, t, t):
+            parts.append(rest[:length])
+            rest = rest[length:]
+        x, values, weight, bias, own_weight, own_bias = parts
+        by_target = (dict(zip(self.targets, part, strict=True)) for part in (own_weight, own_bias))
+        return _Parts(dict(zip(self.names, x, strict=True)), values, weight, bias, *by_target)
+
+
+class _Parts(NamedTuple):
+    """The tensors of a pass, or their gradients, or whether those are wanted."""
+
+    x: dict[str, Any]
+    values: list[Any]
+    weight: list[Any]
+    bias: list[Any]
+    own_weight: dict[str, Any]
+    own_bias: dict[str, Any]
+
+    def flat(self) -> tuple[Any, ...]:
+        """All in a row."""
+        own = (*self.own_weight.values(), *self.own_bias.values())
+        return (*self.x.values(), *self.values, *self.weight, *self.bias, *own)
+
+
+class _Relational(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: _Plan, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        ctx.plan = plan
+        ctx.save_for_backward(*tensors)
+        parts = plan.unpack([None if tensor is None else tensor.detach() for tensor in tensors])
+        sent = [parts.x[relation.source] for relation in plan.relations]
+        narrow = bool(sent) and parts.weight[0].shape[0] < parts.weight[0].shape[1]
+        if narrow:  # then rows are multiplied before they are summed
+            sent = [product(rows, weight) for rows, weight in zip(sent, parts.weight, strict=True)]
+        return tuple(_arrive(plan, parts, name, sent, narrow=narrow) for name in plan.targets)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        plan, parts = ctx.plan, ctx.plan.unpack([None if t is None else t.detach() for t in ctx.saved_tensors])
+        wanted = plan.unpack(ctx.needs_input_grad[1:])
+        grad = dict(zip(plan.targets, (one.contiguous() for one in grads), strict=True))
+        back = _Parts(
+            x={name: torch.empty_like(x) if wanted.x[name] else None for name, x in parts.x.items()},
+            values=[None] * len(parts.values),
+            weight=[torch.zeros_like(weight) for weight in parts.weight],
+            bias=[None] * len(parts.bias),
+            own_weight={name: None if own is None else torch.zeros_like(own) for name, own in parts.own_weight.items()},
+            own_bias={name: None if b is None else grad[name].sum(dim=0) for name, b in parts.own_bias.items()},
+        )
+        for name in plan.names:
+            _return(plan, parts, name, grad, back)
+        for number, relation in enumerate(plan.relations):
+            sent, weight, bias = grad[relation.target], parts.weight[number], parts.bias[number]
+            if bias is not None:
+                back.bias[number] = mass(relation.edges, parts.values[number], like=sent) @ sent
+            if wanted.values[number]:
+                back.values[number] = dots(parts.x[relation.source], product(sent, weight.T), relation.edges)
+                if bias is not None:
+                    back.values[number] += (sent @ bias)[relation.edges.targets]
+        return (None, *back.flat())
+
+
+def _arrive(plan: _Plan, parts: _Parts, name: str, sent: Sequence[Tensor], *, narrow: bool) -> Tensor:
+    """What arrives at the rows of a name, block by block."""
+    x, own, own_bias = parts.x[name], parts.own_weight[name], parts.own_bias[name]
+    into = [number for number, relation in enumerate(plan.relations) if relation.target == name]
+    out = x.new_empty(len(x), len(own if own is not None else parts.weight[into[0]]))
+    biased = [number for number in into if parts.bias[number] is not None]
+    masses = [mass(plan.relations[number].edges, parts.values[number], like=x) for number in biased]
+    for rows in _blocks(x, [x, *(sent[number] for number in into)]):
+        total = None if own is None else product(x[rows], own, own_bias)  # [block, out]
+        for number in into:
+            arrived = sums(sent[number], plan.relations[number].edges, parts.values[number], rows=rows)
+            if not narrow:
+                total = product(arrived, parts.weight[number], add=total)
+            else:
+                total = arrived if total is None else total.add_(arrived)
+        out[rows] = total
+        for number, weighed in zip(biased, masses, strict=True):
+            out[rows].addr_(weighed[rows], parts.bias[number])
+        if own is None and own_bias is not None:
+            out[rows] += own_bias
+    return out
+
+
+def _return(plan: _Plan, parts: _Parts, name: str, grad: Mapping[str, Tensor], back: _Parts) -> None:
+    """The gradient of the rows of a name, and what they add to those of the matrices, block by block."""
+    x, own, d_x = parts.x[name], parts.own_weight.get(name), back.x[name]
+    out_of = []
+    for number, relation in enumerate(plan.relations):
+        if relation.source == name:
+            edges, values = relation.edges.transposed, parts.values[number]
+            values = None if values is None else values[edges.order]
+            out_of.append((number, edges, values, grad[relation.target]))
+    for rows in _blocks(x, [x, *(sent for *_, sent in out_of)]):
+        total = None
+        if own is not None:
+            back.own_weight[name] += outer(grad[name][rows], x[rows])
+            total = None if d_x is None else product(grad[name][rows], own.T)  # [block, in]
+        for number, edges, values, sent in out_of:
+            arrived = sums(sent, edges, values, rows=rows)  # [block, out]
+            back.weight[number] += outer(arrived, x[rows])
+            total = None if d_x is None else product(arrived, parts.weight[number].T, add=total)
+        if d_x is not None:
+            d_x[rows] = 0 if total is None else total
+
+
+def _blocks(x: Tensor, read: Sequence[Tensor]) -> Iterator[slice]:
+    """Blocks of the rows of ``x``, as long as a row of the widest that is read allows."""
+    return blocks(len(x), max(tensor.shape[1] * tensor.element_size() for tensor in read), whole=x.is_cuda)
+
+
+def _dtype(x: Tensor) -> torch.dtype:
+    """What to compute in: what autocast says, or what the rows are."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

@@ -1,0 +1,75 @@
+import pytest
+import torch
+
+from mmgraph.functional import message, product
+from mmgraph.functional.dense import blocks, onednn, outer
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "wide", "narrow"), [(7, 5, 3), (300, 128, 64), (1, 1, 1), (0, 4, 3), (4, 0, 3)])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("added", [False, True])
+def test_equals_the_product_in_double_precision(dtype, rows, wide, narrow, biased, added):
+    generator = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(rows, wide, generator=generator), torch.randn(narrow, wide, generator=generator)
+    bias = torch.randn(narrow, generator=generator) if biased else None
+    add = torch.randn(rows, narrow, generator=generator) if added else None
+    x, weight, bias, add = (None if one is None else one.to(dtype) for one in (x, weight, bias, add))
+    expected = x.double() @ weight.double().T
+    for term in (bias, add):
+        expected = expected if term is None else expected + term.double()
+    before = None if add is None else add.clone()
+    got = product(x, weight, bias, add=add)
+    tolerance = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 5e-2}[dtype]
+    torch.testing.assert_close(got.double(), expected, rtol=tolerance, atol=tolerance * max(wide, 1) ** 0.5)
+    assert got.dtype == dtype
+    assert add is None or torch.equal(add, before)  # a new tensor: what was given stays
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_both_ways_give_the_same(monkeypatch, fast):
+    there = onednn()
+    monkeypatch.setattr("mmgraph.functional.dense.onednn", lambda: fast and there)
+    torch.manual_seed(0)
+    x, weight = torch.randn(64, 128), torch.randn(32, 128)
+    torch.testing.assert_close(product(x, weight), (x.double() @ weight.double().T).float(), rtol=1e-5, atol=1e-5)
+
+
+def test_transposed_and_sliced_matrices():
+    torch.manual_seed(0)
+    x, weight = torch.randn(40, 12), torch.randn(6, 10)
+    torch.testing.assert_close(product(x[3:20, 2:], weight), x[3:20, 2:] @ weight.T, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(product(x[:, :6], weight.T), x[:, :6] @ weight, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(outer(x, x[:, :5]), x.T @ x[:, :5], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("lacks", ["the library", "the operator", "the sense of it"])
+def test_a_build_that_lacks_it_does_without(monkeypatch, lacks):
+    operator = torch.ops.mkldnn._linear_pointwise
+
+    class Other:
+        default = staticmethod(lambda *arguments: operator.default(*arguments) + (lacks == "the sense of it"))
+        if lacks == "the operator":
+            default = property()
+        binary = operator.binary
+
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: lacks != "the library")
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", Other())
+    onednn.cache_clear()
+    try:
+        assert not onednn()
+        assert product(torch.ones(1, 2), torch.ones(1, 2)).item() == 2
+    finally:
+        onednn.cache_clear()
+
+
+@pytest.mark.parametrize(("rows", "row_bytes"), [(0, 4), (1, 4), (100, 4), (100, 3 * 2**19), (5, 0)])
+@pytest.mark.parametrize("whole", [False, True])
+def test_blocks_cover_all_rows_once(rows, row_bytes, whole):
+    found = list(blocks(rows, row_bytes, whole=whole))
+    assert [row for block in found for row in range(block.start, block.stop)] == list(range(rows))
+    assert all(
+        block.stop - block.start == 1 or (block.stop - block.start) * row_bytes <= message.BLOCK_BYTES or whole
+        for block in found
+    )
+    assert not whole or len(found) <= 1
