@@ -40,16 +40,6 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, add: Tenso
     return out if add is None else out.add_(add)
 
 
-def outer(x: Tensor, y: Tensor) -> Tensor:
-    r""":math:`x^\top y`, without a gradient: ``[rows, a], [rows, b] -> [a, b]``.
-
-    Example:
-        >>> outer(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0]])).tolist()
-        [[3.0], [6.0]]
-    """
-    return product(x.T, y.T)
-
-
 def blocks(rows: int, row_bytes: int, *, whole: bool) -> Iterator[slice]:
     """Slices of rows that together hold about ``BLOCK_BYTES``; one slice if ``whole`` (on a GPU).
 

@@ -8,7 +8,7 @@ straight off the source rows: an ``embedding_bag`` both ways, 5 to 20 times as f
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,6 +19,18 @@ BLOCK_BYTES = 1 << 20
 """About how much is worked on at a time: what stays in a core's cache."""
 
 _SUM, _MAX = 0, 2  # the modes of torch.embedding_bag
+
+
+MOST_REACHED = 0.75
+"""Above this share of the targets it does not pay to leave out those that no edge points at."""
+
+
+class Reached(NamedTuple):
+    """The targets that any edge points at."""
+
+    rows: Tensor  # [reached], in order
+    offsets: Tensor  # [reached + 1]: the edges into the i-th of them are those from offsets[i] to offsets[i + 1]
+    before: Tensor  # [targets + 1]: how many of them are below each target
 
 
 class Adjacency:
@@ -48,7 +60,7 @@ class Adjacency:
         )  # [edges] each; half the bytes to sort and read
         self.targets, self.order = target.sort(stable=True)
         self.sources = source[self.order]
-        self.offsets = _offsets(target, num_targets)
+        self.offsets = _starts(torch.bincount(target, minlength=num_targets)).to(target.dtype)
 
     @property
     def num_edges(self) -> int:
@@ -62,13 +74,23 @@ class Adjacency:
         other.num_sources, other.num_targets = self.num_targets, self.num_sources
         other.targets, other.order = self.sources.sort(stable=True)
         other.sources = self.targets[other.order]
-        other.offsets = _offsets(self.sources, self.num_sources)
+        other.offsets = _starts(torch.bincount(self.sources, minlength=self.num_sources)).to(self.sources.dtype)
         return other
 
     @property
     def degree(self) -> Tensor:
         """How many edges point at each target, ``[targets]``."""
         return self.offsets.diff()
+
+    @cached_property
+    def reached(self) -> Reached | None:
+        """The targets that any edge points at; ``None`` if they are nearly all."""
+        some = self.degree > 0
+        before = _starts(some)
+        if self.num_targets == 0 or int(before[-1]) > MOST_REACHED * self.num_targets:
+            return None
+        rows = some.nonzero().flatten()
+        return Reached(rows, torch.cat([self.offsets[rows], self.offsets[-1:]]), before)
 
     @cached_property
     def is_identity(self) -> bool:
@@ -262,9 +284,30 @@ def sums(x: Tensor, edges: Adjacency, values: Tensor | None = None, *, rows: sli
     Returns:
         ``[rows, channels]``.
     """
-    sources, offsets = edges.sources, edges.offsets
-    if rows is not None and rows != slice(0, edges.num_targets):
-        offsets = offsets[rows.start : rows.stop + 1]
+    if rows is None:
+        return _bags(x, edges, values, edges.offsets, whole=True)
+    return _bags(
+        x, edges, values, edges.offsets[rows.start : rows.stop + 1], whole=rows.stop - rows.start == edges.num_targets
+    )
+
+
+def reached_sums(x: Tensor, edges: Adjacency, values: Tensor | None, *, rows: slice) -> tuple[Tensor, Tensor | None]:
+    """As :func:`sums`, of those targets alone that any edge points at, where they are few enough.
+
+    Returns:
+        ``[reached, channels]``, and which rows of the block they are, ``[reached]``; ``None`` for all.
+    """
+    if edges.reached is None:
+        return sums(x, edges, values, rows=rows), None
+    reached, offsets, before = edges.reached
+    first, last = int(before[rows.start]), int(before[rows.stop])
+    found = _bags(x, edges, values, offsets[first : last + 1], whole=last - first == len(reached))
+    return found, reached[first:last] - rows.start
+
+
+def _bags(x: Tensor, edges: Adjacency, values: Tensor | None, offsets: Tensor, *, whole: bool) -> Tensor:
+    sources = edges.sources
+    if not whole:  # then only some of the edges
         first, last = int(offsets[0]), int(offsets[-1])
         sources, offsets = sources[first:last], offsets - first
         values = None if values is None else values[first:last]
@@ -336,8 +379,8 @@ class _Max(torch.autograd.Function):
         return grad.new_zeros(ctx.num_sources, grad.shape[1]).scatter_add(0, rows, grad), None
 
 
-def _offsets(rows: Tensor, num_rows: int) -> Tensor:
-    offsets = rows.new_zeros(num_rows + 1)
-    if num_rows:
-        torch.cumsum(torch.bincount(rows, minlength=num_rows), 0, out=offsets[1:])
-    return offsets
+def _starts(counts: Tensor) -> Tensor:
+    """Where each of some runs starts, and the last ends, ``[counts + 1]``."""
+    starts = counts.new_zeros(len(counts) + 1, dtype=torch.int64)
+    torch.cumsum(counts, 0, out=starts[1:])
+    return starts

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mmgraph.functional.dense import blocks, outer, product
+from mmgraph.functional.dense import blocks, product
 
 
 def gru(
@@ -84,7 +85,7 @@ class _Gru(torch.autograd.Function):
         channels = h.shape[1]
         d_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         d_h = torch.empty_like(h) if ctx.needs_input_grad[1] else None
-        d_weight_ih, d_weight_hh = torch.zeros_like(weight_ih), torch.zeros_like(weight_hh)
+        d_weight_ih, d_weight_hh = torch.zeros_like(weight_ih.T), torch.zeros_like(weight_hh.T)  # up to the end
         d_bias_ih, d_bias_hh = weight_ih.new_zeros(2, 3 * channels)
         for rows in _blocks(h):
             grad, (r, z, n, before) = grads[0][rows], kept[:, rows]
@@ -95,17 +96,17 @@ class _Gru(torch.autograd.Function):
             torch.mul(d_new * before, r * (1 - r), out=d_reset)
             d_hh = d_ih.clone()
             d_hh[:, 2 * channels :] *= r
-            d_weight_ih += outer(d_ih, x[rows])
-            d_weight_hh += outer(d_hh, h[rows])
+            d_weight_ih += product(x[rows].T, d_ih.T)
+            d_weight_hh += product(h[rows].T, d_hh.T)
             d_bias_ih += d_ih.sum(dim=0)
             d_bias_hh += d_hh.sum(dim=0)
             if d_x is not None:
                 d_x[rows] = product(d_ih, weight_ih.T)
             if d_h is not None:
                 d_h[rows] = product(d_hh, weight_hh.T, add=grad * z)
-        return d_x, d_h, d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh
+        return d_x, d_h, d_weight_ih.T, d_weight_hh.T, d_bias_ih, d_bias_hh
 
 
-def _blocks(h: Tensor) -> Any:
-    """Blocks of rows with what is held of each: about ten rows of states."""
+def _blocks(h: Tensor) -> Iterator[slice]:
+    """Blocks of rows with what is held of each: about four rows of states."""
     return blocks(len(h), 4 * h.shape[1] * h.element_size(), whole=h.is_cuda)

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from mmgraph.functional.dense import blocks, outer, product
-from mmgraph.functional.message import Adjacency, dots, mass, sums
+from mmgraph.functional.dense import blocks, product
+from mmgraph.functional.message import Adjacency, dots, mass, reached_sums
 
 
 class Relation(NamedTuple):
@@ -160,9 +160,9 @@ class _Relational(torch.autograd.Function):
         back = _Parts(
             x={name: torch.empty_like(x) if wanted.x[name] else None for name, x in parts.x.items()},
             values=[None] * len(parts.values),
-            weight=[torch.zeros_like(weight) for weight in parts.weight],
+            weight=[torch.zeros_like(weight.T) for weight in parts.weight],  # transposed, up to the end
             bias=[None] * len(parts.bias),
-            own_weight={name: None if own is None else torch.zeros_like(own) for name, own in parts.own_weight.items()},
+            own_weight={name: None if b is None else torch.zeros_like(b.T) for name, b in parts.own_weight.items()},
             own_bias={name: None if b is None else grad[name].sum(dim=0) for name, b in parts.own_bias.items()},
         )
         for name in plan.names:
@@ -175,7 +175,9 @@ class _Relational(torch.autograd.Function):
                 back.values[number] = dots(parts.x[relation.source], product(sent, weight.T), relation.edges)
                 if bias is not None:
                     back.values[number] += (sent @ bias)[relation.edges.targets]
-        return (None, *back.flat())
+        weight = [one.T for one in back.weight]
+        own_weight = {name: None if own is None else own.T for name, own in back.own_weight.items()}
+        return (None, *back._replace(weight=weight, own_weight=own_weight).flat())
 
 
 def _arrive(plan: _Plan, parts: _Parts, name: str, sent: Sequence[Tensor], *, narrow: bool) -> Tensor:
@@ -188,11 +190,11 @@ def _arrive(plan: _Plan, parts: _Parts, name: str, sent: Sequence[Tensor], *, na
     for rows in _blocks(x, [x, *(sent[number] for number in into)]):
         total = None if own is None else product(x[rows], own, own_bias)  # [block, out]
         for number in into:
-            arrived = sums(sent[number], plan.relations[number].edges, parts.values[number], rows=rows)
-            if not narrow:
-                total = product(arrived, parts.weight[number], add=total)
-            else:
-                total = arrived if total is None else total.add_(arrived)
+            arrived, which = reached_sums(
+                sent[number], plan.relations[number].edges, parts.values[number], rows=rows
+            )  # [reached, in]
+            weight = None if narrow else parts.weight[number]
+            total = _add(total, arrived, weight, which, rows.stop - rows.start)
         out[rows] = total
         for number, weighed in zip(biased, masses, strict=True):
             out[rows].addr_(weighed[rows], parts.bias[number])
@@ -211,16 +213,29 @@ def _return(plan: _Plan, parts: _Parts, name: str, grad: Mapping[str, Tensor], b
             values = None if values is None else values[edges.order]
             out_of.append((number, edges, values, grad[relation.target]))
     for rows in _blocks(x, [x, *(sent for *_, sent in out_of)]):
-        total = None
+        total, turned = None, x[rows].T.contiguous()  # [in, block]
         if own is not None:
-            back.own_weight[name] += outer(grad[name][rows], x[rows])
+            back.own_weight[name] += product(turned, grad[name][rows].T)
             total = None if d_x is None else product(grad[name][rows], own.T)  # [block, in]
         for number, edges, values, sent in out_of:
-            arrived = sums(sent, edges, values, rows=rows)  # [block, out]
-            back.weight[number] += outer(arrived, x[rows])
-            total = None if d_x is None else product(arrived, parts.weight[number].T, add=total)
+            arrived, which = reached_sums(sent, edges, values, rows=rows)  # [reached, out]
+            seen = turned if which is None else x[rows].index_select(0, which).T
+            back.weight[number] += product(seen, arrived.T)
+            if d_x is not None:
+                total = _add(total, arrived, parts.weight[number].T, which, rows.stop - rows.start)
         if d_x is not None:
             d_x[rows] = 0 if total is None else total
+
+
+def _add(total: Tensor | None, x: Tensor, weight: Tensor | None, which: Tensor | None, rows: int) -> Tensor:
+    """Adds rows, multiplied if a matrix is given, to a total: to all of it, or to the rows that are named."""
+    if which is None and weight is not None:
+        return product(x, weight, add=total)
+    x = x if weight is None else product(x, weight)
+    if which is None:
+        return x if total is None else total.add_(x)
+    total = x.new_zeros(rows, x.shape[1]) if total is None else total
+    return total.index_add_(0, which, x) if len(which) else total
 
 
 def _blocks(x: Tensor, read: Sequence[Tensor]) -> Iterator[slice]:
