@@ -54,22 +54,35 @@ def measure(
                 times[key].append((time.process_time() - started) / repeat)
     middle = {key: statistics.median(values) for key, values in times.items()}
     return [
-        {
-            "name": name,
-            "ours": middle["ours"],
-            "peer": middle[peer],
-            "peer_name": peer,
-            "ratio": round(middle[peer] / middle["ours"], 2),
-            "at_least": least,
-            "bound_ratio": round(middle[peer] / middle["bound"], 2) if bound is not None else None,
-            "unit": "processor seconds",
-            "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-            "note": note,
-            "command": f"python {sys.argv[0]}",
-            "commit": commit(),
-        }
+        row(name, middle["ours"], peer=(peer, middle[peer]), at_least=least, bound=middle.get("bound"), note=note)
         for peer, (_, least) in peers.items()
     ]
+
+
+def row(
+    name: str,
+    ours: float,
+    *,
+    peer: tuple[str, float] | None = None,
+    at_least: float | None = None,
+    bound: float | None = None,
+    note: str = "",
+) -> dict[str, Any]:
+    """What is reported of one comparison, or of one figure that stands alone."""
+    return {
+        "name": name,
+        "ours": ours,
+        "peer": peer and peer[1],
+        "peer_name": peer and peer[0],
+        "ratio": peer and round(peer[1] / ours, 2),
+        "at_least": at_least,
+        "bound_ratio": round(peer[1] / bound, 2) if peer and bound else None,
+        "unit": "processor seconds",
+        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "note": note,
+        "command": f"python {sys.argv[0]}",
+        "commit": commit(),
+    }
 
 
 def main(rows: Callable[[], list[dict[str, Any]]]) -> None:
