@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from torch import Tensor, nn
@@ -111,20 +111,28 @@ def adjacency(edges: EdgeSets, relation: EdgeType, num_sources: int, num_targets
 
 
 def arriving(
-    edges: EdgeSets, relation: EdgeType, features: Features, *, reduce: str
-) -> tuple[Adjacency, Tensor | None]:
-    """The edges of one relation, sorted, and the weights in that order that make their sum the ``reduce`` asked for."""
-    found = adjacency(edges, relation, len(features[relation[0]]), len(features[relation[2]]))
-    weight = edges[relation].weight
-    dtype = features[relation[2]].dtype
+    edges: EdgeSets, relations: Sequence[EdgeType], features: Features, *, reduce: str
+) -> list[tuple[Adjacency, Tensor | None]]:
+    """The edges of some relations, sorted, and the weights in that order that make of their sum what is asked for."""
+    rows = {node: len(state) for node, state in features.items()}
+    specs = [(edges[r].index, rows[r[0]], rows[r[2]]) for r in relations]
+    key = (tuple(relations), *(spec[1:] for spec in specs))
+    found = keep(edges, ("sorted", *key), lambda: Adjacency.several(specs))
+    weights = [edges[relation].weight for relation in relations]
+    dtypes = [features[relation[2]].dtype for relation in relations]
 
-    def values() -> Tensor | None:
-        given = None if weight is None else weight.to(dtype)[found.order]
-        return mean_weight(found, given, dtype=dtype) if reduce == "mean" else given
+    def values() -> list[Tensor | None]:
+        given = [
+            None if weight is None else weight.to(dtype)[one.order]
+            for one, weight, dtype in zip(found, weights, dtypes, strict=True)
+        ]
+        if reduce != "mean":
+            return given
+        return [mean_weight(one, weight, dtype=dtype) for one, weight, dtype in zip(found, given, dtypes, strict=True)]
 
-    if weight is not None and weight.requires_grad:
-        return found, values()
-    return found, keep(edges, (reduce, relation, found.num_sources, found.num_targets, dtype), values)
+    learned = any(weight is not None and weight.requires_grad for weight in weights)
+    made = values() if learned else keep(edges, (reduce, *dtypes, *key), values)
+    return list(zip(found, made, strict=True))
 
 
 def check_relations(relations: Iterable[EdgeType]) -> tuple[EdgeType, ...]:

@@ -85,7 +85,8 @@ class Gated(Layer):
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives ``[rows, channels]`` for the node types of the relations; others pass unchanged."""
         states = dict(features)
-        relations = [Relation(r[0], r[2], *arriving(edges, r, features, reduce=self.reduce)) for r in self.relations]
+        sets = arriving(edges, self.relations, features, reduce=self.reduce)
+        relations = [Relation(r[0], r[2], *found) for r, found in zip(self.relations, sets, strict=True)]
         linear = [self.message[weight_key(*r)] for r in self.relations]
         weight, bias = [one.weight for one in linear], [one.bias for one in linear]
         for _ in range(self.rounds):

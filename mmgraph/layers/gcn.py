@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmgraph.functional.message import Adjacency, symmetric_norm
 from mmgraph.functional.relational import Relation, relational
@@ -60,9 +60,10 @@ class Mean(Layer):
 
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives ``[rows, out_channels]`` for the node types of the relations; others pass unchanged."""
+        sets = arriving(edges, self.relations, features, reduce="mean")
         out = relational(
             features,
-            [Relation(r[0], r[2], *arriving(edges, r, features, reduce="mean")) for r in self.relations],
+            [Relation(r[0], r[2], *found) for r, found in zip(self.relations, sets, strict=True)],
             [self.neighbour[weight_key(*r)].weight for r in self.relations],
             own_weight={n: self.root[weight_key(n)].weight for n in self.nodes},
             own_bias={n: self.root[weight_key(n)].bias for n in self.nodes if self.biased},
@@ -125,33 +126,39 @@ class GCN(Layer):
 
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives ``[rows, out_channels]`` for the node types of the relations; others pass unchanged."""
+        sets = self._normalised(features, edges)
         out = relational(
             features,
-            [Relation(r[0], r[2], *self._normalised(features, edges, r)) for r in self.relations],
+            [Relation(r[0], r[2], *found) for r, found in zip(self.relations, sets, strict=True)],
             [self.weight[weight_key(*r)].weight for r in self.relations],
             own_weight={n: self.weight[weight_key(n, "itself", n)].weight for n in self.alone},
             own_bias={n: self.bias[weight_key(n)] for n in self.biased},
         )
         return {**features, **{node: _activate(self.activation, state) for node, state in out.items()}}
 
-    def _normalised(self, features: Features, edges: EdgeSets, relation: EdgeType) -> tuple[Adjacency, torch.Tensor]:
-        """The edges of a relation, loops included, sorted, and their weights in that order."""
-        source, target = features[relation[0]], features[relation[2]]
-        index, weight = edges[relation]
-        looped = self.self_loops and relation[0] == relation[2]
+    def _normalised(self, features: Features, edges: EdgeSets) -> list[tuple[Adjacency, Tensor]]:
+        """The edges of all relations, loops included, sorted, and their weights in that order."""
+        rows = [(len(features[r[0]]), len(features[r[2]])) for r in self.relations]
+        likes = [features[r[2]] for r in self.relations]
 
-        def make() -> tuple[Adjacency, torch.Tensor]:
-            ones = target.new_ones(index.shape[1]) if weight is None else weight.to(target.dtype)
-            joined, values = symmetric_norm(index, len(source), len(target), weight=ones, self_loops=looped)
-            found = Adjacency(joined, len(source), len(target))
-            return found, values[found.order]
+        def make() -> list[tuple[Adjacency, Tensor]]:
+            joined = []
+            for relation, sizes, like in zip(self.relations, rows, likes, strict=True):
+                index, weight = edges[relation]
+                weight = like.new_ones(index.shape[1]) if weight is None else weight.to(like.dtype)
+                looped = self.self_loops and relation[0] == relation[2]
+                joined.append(symmetric_norm(index, *sizes, weight=weight, self_loops=looped))
+            found = Adjacency.several([(index, *sizes) for (index, _), sizes in zip(joined, rows, strict=True)])
+            return [(one, values[one.order]) for one, (_, values) in zip(found, joined, strict=True)]
 
-        if weight is not None and weight.requires_grad:
+        weights = [edges[relation].weight for relation in self.relations]
+        if any(weight is not None and weight.requires_grad for weight in weights):
             return make()
-        return keep(edges, ("normalised", relation, looped, len(source), len(target), target.dtype), make)
+        dtypes = [like.dtype for like in likes]
+        return keep(edges, ("normalised", self.relations, self.self_loops, *rows, *dtypes), make)
 
 
-def _activate(activation: Activation | None, state: torch.Tensor) -> torch.Tensor:
+def _activate(activation: Activation | None, state: Tensor) -> Tensor:
     if activation is torch.relu:
         return state.relu_()  # the state is new, and nobody else's
     return state if activation is None else activation(state)

@@ -69,8 +69,8 @@ class Smooth(Layer):
 
     def _smooth(self, features: Features, edges: EdgeSets, node: NodeType) -> Tensor:
         own = [relation for relation in self.relations if relation[0] == node]
-        sets = [arriving(edges, relation, features, reduce="mean") for relation in own]
-        plain = [arriving(edges, relation, features, reduce="sum") for relation in own]
+        sets = arriving(edges, own, features, reduce="mean")
+        plain = arriving(edges, own, features, reduce="sum")
         reached = [(mass(*edge_set, like=features[node]) > 0)[:, None] for edge_set in plain]
         count = torch.stack(reached).sum(dim=0)  # [rows, 1]: in how many relations a node has neighbours
         start = state = features[node]

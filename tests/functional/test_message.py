@@ -65,6 +65,20 @@ def test_an_adjacency_is_its_edges_in_order(edges):
 
 
 @settings(max_examples=100, deadline=None)
+@given(several=st.lists(edge_sets(), min_size=1, max_size=4))
+def test_many_are_sorted_at_once_as_one_by_one(several):
+    specs = [(index, sources, targets) for sources, targets, index, _ in several]
+    for one, spec in zip(Adjacency.several(specs), specs, strict=True):
+        alone = Adjacency(*spec)
+        for mine, theirs in ((one, alone), (one.transposed, alone.transposed)):
+            assert (mine.num_sources, mine.num_targets) == (theirs.num_sources, theirs.num_targets)
+            for name in ("sources", "targets", "order", "offsets"):
+                assert torch.equal(getattr(mine, name), getattr(theirs, name)), name
+        again = one.transposed.transposed
+        assert again.targets.tolist() == one.targets.tolist()
+
+
+@settings(max_examples=100, deadline=None)
 @given(edges=edge_sets())
 def test_max_equals_a_slow_loop(edges):
     sources, targets, index, _ = edges
