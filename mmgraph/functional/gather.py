@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from mmgraph.functional.message import Adjacency, aggregate
+from mmgraph.functional.adjacency import Adjacency
+from mmgraph.functional.message import aggregate
 
 
 def gather(x: Tensor, edges: Adjacency) -> tuple[Tensor, Tensor]:

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from mmgraph.functional.adjacency import Adjacency
 from mmgraph.functional.dense import blocks, product
-from mmgraph.functional.message import Adjacency, dots, mass, reached_sums
+from mmgraph.functional.message import dots, mass, reached_sums
 
 
 class Relation(NamedTuple):

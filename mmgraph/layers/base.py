@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from mmgraph.errors import ConfigError
-from mmgraph.functional.message import Adjacency, mean_weight
+from mmgraph.functional.adjacency import Adjacency
+from mmgraph.functional.message import mean_weight
 from mmgraph.typing import EdgeSet, EdgeSets, EdgeType, Features, NodeType
 
 if TYPE_CHECKING:

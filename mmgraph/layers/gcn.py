@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from mmgraph.functional.message import Adjacency, symmetric_norm
+from mmgraph.functional.adjacency import Adjacency
+from mmgraph.functional.message import symmetric_norm
 from mmgraph.functional.relational import Relation, relational
 from mmgraph.keys import weight_key
 from mmgraph.layers.base import Activation, Layer, arriving, check_relations, keep, node_types

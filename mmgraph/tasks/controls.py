@@ -25,8 +25,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from mmgraph.errors import ConfigError
+from mmgraph.functional.adjacency import Adjacency
 from mmgraph.functional.gather import gather
-from mmgraph.functional.message import Adjacency
 from mmgraph.schema import Schema
 from mmgraph.schema.view import empty_edges
 from mmgraph.tasks.base import Part

@@ -43,41 +43,6 @@ def test_aggregate_equals_a_slow_loop(edges, reduce, weighted):
     np.testing.assert_allclose(degree(index, targets, weight=weight), np.bincount(index[1], weight, targets))
 
 
-@settings(max_examples=150, deadline=None)
-@given(edges=edge_sets())
-def test_an_adjacency_is_its_edges_in_order(edges):
-    sources, targets, index, _ = edges
-    found = Adjacency(index, sources, targets)
-    assert found.num_edges == index.shape[1]
-    assert torch.equal(found.sources.long(), index[0][found.order])
-    assert torch.equal(found.targets.long(), index[1][found.order])
-    assert found.targets.tolist() == sorted(index[1].tolist())
-    assert found.degree.tolist() == np.bincount(index[1], minlength=targets).tolist()
-    assert found.offsets.tolist() == [0, *np.cumsum(found.degree.numpy()).tolist()]
-    back = found.transposed
-    assert (back.num_sources, back.num_targets) == (targets, sources)
-    assert torch.equal(back.sources, found.targets[back.order])
-    assert torch.equal(back.targets, found.sources[back.order])
-    assert back.targets.tolist() == sorted(index[0].tolist())
-    assert back.degree.tolist() == np.bincount(index[0], minlength=sources).tolist()
-    same = sources == targets == index.shape[1] and sorted(index.T.tolist()) == [[row, row] for row in range(sources)]
-    assert found.is_identity == same
-
-
-@settings(max_examples=100, deadline=None)
-@given(several=st.lists(edge_sets(), min_size=1, max_size=4))
-def test_many_are_sorted_at_once_as_one_by_one(several):
-    specs = [(index, sources, targets) for sources, targets, index, _ in several]
-    for one, spec in zip(Adjacency.several(specs), specs, strict=True):
-        alone = Adjacency(*spec)
-        for mine, theirs in ((one, alone), (one.transposed, alone.transposed)):
-            assert (mine.num_sources, mine.num_targets) == (theirs.num_sources, theirs.num_targets)
-            for name in ("sources", "targets", "order", "offsets"):
-                assert torch.equal(getattr(mine, name), getattr(theirs, name)), name
-        again = one.transposed.transposed
-        assert again.targets.tolist() == one.targets.tolist()
-
-
 @settings(max_examples=100, deadline=None)
 @given(edges=edge_sets())
 def test_max_equals_a_slow_loop(edges):

@@ -1,0 +1,147 @@
+"""Edges, sorted once by target and once by source: what every sum along them is read off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+MOST_REACHED = 0.75
+"""Above this share of the targets it does not pay to leave out those that no edge points at."""
+
+
+class Reached(NamedTuple):
+    """The targets that any edge points at."""
+
+    rows: Tensor  # [reached], in order
+    offsets: Tensor  # [reached + 1]: the edges into the i-th of them are those from offsets[i] to offsets[i + 1]
+    before: Tensor  # [targets + 1]: how many of them are below each target
+
+
+class Adjacency:
+    """The edges between two sets of rows, sorted once.
+
+    Args:
+        index: ``[2, edges]``, source and target row of each edge.
+        num_sources: Number of source rows.
+        num_targets: Number of target rows.
+
+    Attributes:
+        order: ``[edges]``, the edges sorted by target: positions in ``index``.
+        sources: ``[edges]``, the source rows in that order.
+        offsets: ``[targets + 1]``: the edges into target t are those from ``offsets[t]`` to ``offsets[t + 1]``.
+
+    Example:
+        >>> edges = Adjacency(torch.tensor([[0, 1, 2], [1, 0, 1]]), 3, 2)
+        >>> edges.sources.tolist(), edges.offsets.tolist()
+        ([1, 0, 2], [0, 1, 3])
+    """
+
+    targets: Tensor
+    order: Tensor
+    sources: Tensor
+    offsets: Tensor
+
+    def __init__(self, index: Tensor, num_sources: int, num_targets: int) -> None:
+        self.num_sources, self.num_targets = num_sources, num_targets
+        _sort([self], [index[0]], [index[1]])
+        self._turned, self._number = _Turned([self]), 0
+
+    @classmethod
+    def several(cls, edges: Sequence[tuple[Tensor, int, int]]) -> list[Adjacency]:
+        """Sorts many edge sets at once, which takes less than one after the other.
+
+        Args:
+            edges: Index, number of sources and number of targets of each.
+
+        Example:
+            >>> index = torch.tensor([[0, 1], [1, 0]])
+            >>> [one.sources.tolist() for one in Adjacency.several([(index, 2, 2), (index.flip(0), 2, 2)])]
+            [[1, 0], [1, 0]]
+        """
+        made = [cls.__new__(cls) for _ in edges]
+        for one, (_, num_sources, num_targets) in zip(made, edges, strict=True):
+            one.num_sources, one.num_targets = num_sources, num_targets
+        _sort(made, [index[0] for index, *_ in edges], [index[1] for index, *_ in edges])
+        turned = _Turned(made)
+        for number, one in enumerate(made):
+            one._turned, one._number = turned, number
+        return made
+
+    @property
+    def num_edges(self) -> int:
+        """Number of edges."""
+        return len(self.sources)
+
+    @property
+    def transposed(self) -> Adjacency:
+        """The same edges the other way round; their ``order`` are positions in *this* one's order."""
+        return self._turned.all[self._number]
+
+    @property
+    def degree(self) -> Tensor:
+        """How many edges point at each target, ``[targets]``."""
+        return self.offsets.diff()
+
+    @cached_property
+    def reached(self) -> Reached | None:
+        """The targets that any edge points at; ``None`` if they are nearly all."""
+        some = self.degree > 0
+        before = _starts(some)
+        if self.num_targets == 0 or int(before[-1]) > MOST_REACHED * self.num_targets:
+            return None
+        rows = some.nonzero().flatten()
+        return Reached(rows, torch.cat([self.offsets[rows], self.offsets[-1:]]), before)
+
+    @cached_property
+    def is_identity(self) -> bool:
+        """Whether each source points at the target of its own number, and at no other."""
+        if not self.num_edges == self.num_sources == self.num_targets:
+            return False
+        return torch.equal(self.sources, self.targets) and bool((self.degree == 1).all())
+
+
+class _Turned:
+    """Edge sets that were sorted together, to be sorted together the other way round, once that is asked for."""
+
+    def __init__(self, edges: Sequence[Adjacency]) -> None:
+        self._ends = [(one.sources, one.targets, one.num_sources, one.num_targets) for one in edges]
+
+    @cached_property
+    def all(self) -> list[Adjacency]:
+        made = [Adjacency.__new__(Adjacency) for _ in self._ends]
+        for one, (_, _, num_sources, num_targets) in zip(made, self._ends, strict=True):
+            one.num_sources, one.num_targets = num_targets, num_sources
+        _sort(made, [targets for _, targets, *_ in self._ends], [sources for sources, *_ in self._ends])
+        turned = _Turned(made)
+        for number, one in enumerate(made):
+            one._turned, one._number = turned, number
+        return made
+
+
+def _sort(edges: Sequence[Adjacency], sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+    """Sorts each of some edge sets by target, by one sort of them all, and gives them their sorted ends."""
+    counts, rows = [len(one) for one in sources], [one.num_targets for one in edges]
+    most = max([sum(rows), sum(counts), *(one.num_sources for one in edges)])
+    dtype = torch.int32 if most < 2**31 else torch.int64  # half the bytes
+    first = [sum(rows[:number]) for number in range(len(rows))]  # row of a set among all rows
+    joined = torch.cat([target.to(dtype) + start for target, start in zip(targets, first, strict=True)])
+    by_target, order = joined.sort(stable=True)
+    by_source = torch.cat([source.to(dtype) for source in sources])[order]
+    starts = _starts(torch.bincount(joined, minlength=sum(rows))).to(dtype)
+    edge = 0
+    for one, count, start in zip(edges, counts, first, strict=True):
+        mine = slice(edge, edge + count)
+        one.targets, one.sources, one.order = by_target[mine] - start, by_source[mine], order[mine] - edge
+        one.offsets = starts[start : start + one.num_targets + 1] - edge
+        edge += count
+
+
+def _starts(counts: Tensor) -> Tensor:
+    """Where each of some runs starts, and the last ends, ``[counts + 1]``."""
+    starts = counts.new_zeros(len(counts) + 1, dtype=torch.int64)
+    torch.cumsum(counts, 0, out=starts[1:])
+    return starts

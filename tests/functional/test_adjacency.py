@@ -1,0 +1,75 @@
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmgraph.functional import Adjacency, aggregate
+
+
+@st.composite
+def edge_sets(draw):
+    """Sources, targets and any edges between them, the same one twice included."""
+    sources, targets = draw(st.integers(0, 5)), draw(st.integers(0, 5))
+    pairs = st.tuples(st.integers(0, max(sources - 1, 0)), st.integers(0, max(targets - 1, 0)))
+    chosen = draw(st.lists(pairs, max_size=12)) if sources and targets else []
+    return sources, targets, torch.tensor(chosen, dtype=torch.long).reshape(-1, 2).T
+
+
+@settings(max_examples=150, deadline=None)
+@given(edges=edge_sets())
+def test_an_adjacency_is_its_edges_in_order(edges):
+    sources, targets, index = edges
+    found = Adjacency(index, sources, targets)
+    assert found.num_edges == index.shape[1]
+    assert torch.equal(found.sources.long(), index[0][found.order])
+    assert torch.equal(found.targets.long(), index[1][found.order])
+    assert found.targets.tolist() == sorted(index[1].tolist())
+    assert found.degree.tolist() == np.bincount(index[1], minlength=targets).tolist()
+    assert found.offsets.tolist() == [0, *np.cumsum(found.degree.numpy()).tolist()]
+    back = found.transposed
+    assert (back.num_sources, back.num_targets) == (targets, sources)
+    assert torch.equal(back.sources, found.targets[back.order])
+    assert torch.equal(back.targets, found.sources[back.order])
+    assert back.targets.tolist() == sorted(index[0].tolist())
+    assert back.degree.tolist() == np.bincount(index[0], minlength=sources).tolist()
+    same = sources == targets == index.shape[1] and sorted(index.T.tolist()) == [[row, row] for row in range(sources)]
+    assert found.is_identity == same
+
+
+@settings(max_examples=100, deadline=None)
+@given(several=st.lists(edge_sets(), min_size=1, max_size=4))
+def test_many_are_sorted_at_once_as_one_by_one(several):
+    specs = [(index, sources, targets) for sources, targets, index in several]
+    for one, spec in zip(Adjacency.several(specs), specs, strict=True):
+        alone = Adjacency(*spec)
+        for mine, theirs in ((one, alone), (one.transposed, alone.transposed)):
+            assert (mine.num_sources, mine.num_targets) == (theirs.num_sources, theirs.num_targets)
+            for name in ("sources", "targets", "order", "offsets"):
+                assert torch.equal(getattr(mine, name), getattr(theirs, name)), name
+        again = one.transposed.transposed
+        assert again.targets.tolist() == one.targets.tolist()
+
+
+@settings(max_examples=100, deadline=None)
+@given(edges=edge_sets())
+def test_those_that_are_reached_are_named(edges):
+    sources, targets, index = edges
+    found = Adjacency(index, sources, targets)
+    rows = sorted(set(index[1].tolist()))
+    if len(rows) > 0.75 * targets or targets == 0:
+        assert found.reached is None
+        return
+    assert found.reached.rows.tolist() == rows
+    assert found.reached.before.tolist() == [sum(row < target for row in rows) for target in range(targets + 1)]
+    starts = found.reached.offsets.tolist()
+    for row, first, last in zip(rows, starts[:-1], starts[1:], strict=True):
+        assert found.targets[first:last].tolist() == [row] * int((index[1] == row).sum())
+
+
+def test_edges_of_any_integer_type():
+    index = torch.tensor([[0, 2, 1], [1, 0, 1]])
+    expected = Adjacency(index, 3, 2)
+    for dtype in (torch.int16, torch.int32, torch.uint8):
+        found = Adjacency(index.to(dtype), 3, 2)
+        assert torch.equal(found.sources, expected.sources)
+        assert torch.equal(aggregate(torch.eye(3), found), aggregate(torch.eye(3), expected))
