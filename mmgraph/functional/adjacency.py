@@ -130,7 +130,7 @@ def _sort(edges: Sequence[Adjacency], sources: Sequence[Tensor], targets: Sequen
     first = [sum(rows[:number]) for number in range(len(rows))]  # row of a set among all rows
     joined = torch.cat([target.to(dtype) + start for target, start in zip(targets, first, strict=True)])
     by_target, order = joined.sort(stable=True)
-    by_source = torch.cat([source.to(dtype) for source in sources])[order]
+    by_source = torch.cat([source.to(dtype) for source in sources]).index_select(0, order)
     starts = _starts(torch.bincount(joined, minlength=sum(rows))).to(dtype)
     edge = 0
     for one, count, start in zip(edges, counts, first, strict=True):

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from mmgraph.functional.message import BLOCK_BYTES
+from mmgraph.functional.message import BLOCK_BYTES, padded
+
+STEP = 256
+"""oneDNN makes code for every new number of rows, which takes longer than the product: it gets multiples of this."""
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, add: Tensor | None = None) -> Tensor:
     r""":math:`x W^\top + b + a`, without a gradient.
 
     On a processor, in float32, oneDNN takes half the time of the default library on some of them, and nowhere more;
-    where it is there and right, it is used. Both are float32 throughout, and differ in the order of summation alone.
+    where it is there and right, blocks of a multiple of ``STEP`` rows are given to it. Both are float32 throughout,
+    and differ in the order of summation alone.
 
     Args:
         x: ``[rows, in_channels]``.
@@ -30,7 +36,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, add: Tenso
         >>> product(torch.ones(1, 2), torch.tensor([[1.0, 2.0]]), torch.tensor([0.5]), add=torch.tensor([[10.0]]))
         tensor([[13.5000]])
     """
-    if x.dtype == torch.float32 == weight.dtype and not x.is_cuda and x.numel() and weight.numel() and onednn():
+    if len(x) % STEP == 0 and _suits(x, weight):
         if add is None:
             return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
         return torch.ops.mkldnn._linear_pointwise.binary(x, add, weight, bias, "add")
@@ -40,16 +46,67 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, add: Tenso
     return out if add is None else out.add_(add)
 
 
-def blocks(rows: int, row_bytes: int, *, whole: bool) -> Iterator[slice]:
-    """Slices of rows that together hold about ``BLOCK_BYTES``; one slice if ``whole`` (on a GPU).
+def outer(turned: Tensor, y: Tensor) -> Tensor:
+    r""":math:`x^\top y`, without a gradient, from rows that are turned already.
+
+    Args:
+        turned: :math:`x^\top`, ``[a, rows]``.
+        y: ``[rows, b]``.
+
+    Returns:
+        ``[a, b]``.
 
     Example:
-        >>> [(block.start, block.stop) for block in blocks(5, BLOCK_BYTES // 2, whole=False)]
-        [(0, 2), (2, 4), (4, 5)]
+        >>> outer(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]]))
+        tensor([[11.]])
     """
-    step = rows if whole else max(1, BLOCK_BYTES // max(row_bytes, 1))
+    if len(y) % STEP == 0 and _suits(turned, y):
+        return torch.ops.mkldnn._linear_pointwise.default(turned, y.T, None, "none", [], "")
+    return turned @ y
+
+
+def _suits(x: Tensor, y: Tensor) -> bool:
+    return x.dtype == torch.float32 == y.dtype and not x.is_cuda and x.numel() > 0 and y.numel() > 0 and onednn()
+
+
+class Block(NamedTuple):
+    """Some rows, and how many they are worked on as: rows of zeros are added up to a multiple of ``STEP``."""
+
+    rows: slice
+    padded: int
+
+    def of(self, x: Tensor) -> Tensor:
+        """These rows of a matrix, ``[padded, channels]``."""
+        part = x[self.rows]
+        return part if len(part) == self.padded else F.pad(part, (0, 0, 0, self.padded - len(part)))
+
+    def turned(self, x: Tensor) -> Tensor:
+        """These rows as columns, ``[channels, padded]``."""
+        part = x[self.rows]
+        if len(part) == self.padded:
+            return part.T.contiguous()
+        columns = x.new_zeros(x.shape[1], self.padded)
+        columns[:, : len(part)] = part.T
+        return columns
+
+
+def blocks(rows: int, row_bytes: int, *, whole: bool) -> Iterator[Block]:
+    """Blocks of rows that hold about ``BLOCK_BYTES`` each.
+
+    Args:
+        rows: How many rows there are.
+        row_bytes: Bytes of each.
+        whole: Whether to give one block (on a GPU).
+
+    Example:
+        >>> found = blocks(900, BLOCK_BYTES // 512, whole=False)
+        >>> [(block.rows.start, block.rows.stop, block.padded) for block in found]
+        [(0, 512, 512), (512, 900, 512)]
+    """
+    step = rows if whole else max(BLOCK_BYTES // max(row_bytes, 1) // STEP, 1) * STEP
     for start in range(0, rows, max(step, 1)):
-        yield slice(start, min(start + step, rows))
+        count = min(step, rows - start)
+        yield Block(slice(start, start + count), padded(count, STEP))
 
 
 @cache

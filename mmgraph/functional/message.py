@@ -60,7 +60,7 @@ def aggregate(x: Tensor, edges: Adjacency, *, weight: Tensor | None = None, redu
     if reduce == "softmax":
         assert weight is not None
         weight = edge_softmax(weight, edges)
-    values = None if weight is None else weight[edges.order]  # [edges], by target
+    values = None if weight is None else weight.index_select(0, edges.order)  # [edges], by target
     if reduce == "mean":
         values = mean_weight(edges, values, dtype=x.dtype)
     return spread(x, edges, values)
@@ -96,7 +96,7 @@ def mean_weight(edges: Adjacency, values: Tensor | None = None, *, dtype: torch.
         [0.5, 0.5, 1.0]
     """
     if values is None:
-        return edges.degree.to(dtype or torch.get_default_dtype()).reciprocal()[edges.targets]
+        return edges.degree.to(dtype or torch.get_default_dtype()).reciprocal().index_select(0, edges.targets)
     mass = values.new_zeros(edges.num_targets).index_add(0, edges.targets, values)
     return values / torch.where(mass == 0, torch.ones_like(mass), mass)[edges.targets]
 
@@ -194,7 +194,9 @@ def symmetric_norm(
     return index, torch.where(scale > 0, weight * scale.clamp_min(1e-38).rsqrt(), torch.zeros_like(weight))
 
 
-def sums(x: Tensor, edges: Adjacency, values: Tensor | None = None, *, rows: slice | None = None) -> Tensor:
+def sums(
+    x: Tensor, edges: Adjacency, values: Tensor | None = None, *, rows: slice | None = None, multiple: int = 1
+) -> Tensor:
     """What :func:`spread` computes, for a block of targets, without a gradient.
 
     Args:
@@ -202,29 +204,54 @@ def sums(x: Tensor, edges: Adjacency, values: Tensor | None = None, *, rows: sli
         edges: Who points at whom.
         values: ``[edges]``, a weight an edge in the order of ``edges.order``; by default 1.
         rows: Which targets; by default all.
+        multiple: Of what number of rows to make the result a multiple, by rows of zeros, if it is larger.
 
     Returns:
         ``[rows, channels]``.
     """
     if rows is None:
         return _bags(x, edges, values, edges.offsets, whole=True)
-    return _bags(
-        x, edges, values, edges.offsets[rows.start : rows.stop + 1], whole=rows.stop - rows.start == edges.num_targets
-    )
+    whole = rows.stop - rows.start == edges.num_targets
+    return _bags(x, edges, values, _pad(edges.offsets[rows.start : rows.stop + 1], multiple), whole=whole)
 
 
-def reached_sums(x: Tensor, edges: Adjacency, values: Tensor | None, *, rows: slice) -> tuple[Tensor, Tensor | None]:
+def reached_sums(
+    x: Tensor, edges: Adjacency, values: Tensor | None, *, rows: slice, multiple: int
+) -> tuple[Tensor, Tensor | None]:
     """As :func:`sums`, of those targets alone that any edge points at, where they are few enough.
 
+    Args:
+        x: Source rows, ``[sources, channels]``.
+        edges: Who points at whom.
+        values: ``[edges]`` or ``None``.
+        rows: Which targets.
+        multiple: As of :func:`sums`.
+
     Returns:
-        ``[reached, channels]``, and which rows of the block they are, ``[reached]``; ``None`` for all.
+        ``[reached, channels]``, and which rows of the block they are, ``[reached]``, or ``None`` for all.
     """
     if edges.reached is None:
-        return sums(x, edges, values, rows=rows), None
+        return sums(x, edges, values, rows=rows, multiple=multiple), None
     reached, offsets, before = edges.reached
     first, last = int(before[rows.start]), int(before[rows.stop])
-    found = _bags(x, edges, values, offsets[first : last + 1], whole=last - first == len(reached))
+    found = _bags(x, edges, values, _pad(offsets[first : last + 1], multiple), whole=last - first == len(reached))
     return found, reached[first:last] - rows.start
+
+
+def padded(count: int, multiple: int) -> int:
+    """The next multiple, of a count that is larger than one.
+
+    Example:
+        >>> padded(100, 256), padded(256, 256), padded(257, 256)
+        (100, 256, 512)
+    """
+    return count if count <= multiple else count + -count % multiple
+
+
+def _pad(offsets: Tensor, multiple: int) -> Tensor:
+    """Adds runs without edges."""
+    missing = padded(len(offsets) - 1, multiple) - (len(offsets) - 1)
+    return torch.cat([offsets, offsets[-1:].expand(missing)]) if missing else offsets
 
 
 def _bags(x: Tensor, edges: Adjacency, values: Tensor | None, offsets: Tensor, *, whole: bool) -> Tensor:
@@ -277,7 +304,7 @@ class _Sum(torch.autograd.Function):
         edges, grad_x, grad_values = ctx.edges, None, None
         if ctx.needs_input_grad[0]:
             back = edges.transposed
-            grad_x = spread(grad, back, None if values is None else values[back.order])
+            grad_x = spread(grad, back, None if values is None else values.index_select(0, back.order))
         if ctx.needs_input_grad[1]:
             grad_values = dots(x, grad, edges)
         return grad_x, grad_values, None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mmgraph.functional.dense import blocks, product
+from mmgraph.functional.dense import Block, blocks, outer, product
 
 
 def gru(
@@ -65,7 +65,8 @@ class _Gru(torch.autograd.Function):
         out = torch.empty_like(h)
         kept = h.new_empty(4, *h.shape) if any(ctx.needs_input_grad) else None  # r, z, n and W_hn h + b_hn
         bias = (bias_ih + bias_hh)[:two]
-        for rows in _blocks(h):
+        for block in _blocks(h):
+            rows = block.rows
             gates = product(x[rows], weight_ih[:two], bias)
             gates = product(h[rows], weight_hh[:two], add=gates).sigmoid_()  # [block, 2 * channels]
             r, z = gates[:, :channels], gates[:, channels:]
@@ -87,7 +88,8 @@ class _Gru(torch.autograd.Function):
         d_h = torch.empty_like(h) if ctx.needs_input_grad[1] else None
         d_weight_ih, d_weight_hh = torch.zeros_like(weight_ih.T), torch.zeros_like(weight_hh.T)  # up to the end
         d_bias_ih, d_bias_hh = weight_ih.new_zeros(2, 3 * channels)
-        for rows in _blocks(h):
+        for block in _blocks(h):
+            rows = block.rows
             grad, (r, z, n, before) = grads[0][rows], kept[:, rows]
             d_ih = grad.new_empty(len(grad), 3 * channels)  # of what goes into the gates
             d_reset, d_update, d_new = d_ih.split(channels, dim=1)
@@ -96,8 +98,8 @@ class _Gru(torch.autograd.Function):
             torch.mul(d_new * before, r * (1 - r), out=d_reset)
             d_hh = d_ih.clone()
             d_hh[:, 2 * channels :] *= r
-            d_weight_ih += product(x[rows].T, d_ih.T)
-            d_weight_hh += product(h[rows].T, d_hh.T)
+            d_weight_ih += outer(x[rows].T, d_ih)
+            d_weight_hh += outer(h[rows].T, d_hh)
             d_bias_ih += d_ih.sum(dim=0)
             d_bias_hh += d_hh.sum(dim=0)
             if d_x is not None:
@@ -107,6 +109,6 @@ class _Gru(torch.autograd.Function):
         return d_x, d_h, d_weight_ih.T, d_weight_hh.T, d_bias_ih, d_bias_hh
 
 
-def _blocks(h: Tensor) -> Iterator[slice]:
+def _blocks(h: Tensor) -> Iterator[Block]:
     """Blocks of rows with what is held of each: about four rows of states."""
     return blocks(len(h), 4 * h.shape[1] * h.element_size(), whole=h.is_cuda)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -11,11 +12,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from mmgraph.functional.adjacency import Adjacency
-from mmgraph.functional.dense import blocks, product
+from mmgraph.functional.dense import STEP, Block, blocks, outer, product
 from mmgraph.functional.message import dots, mass, reached_sums
 
 
-class Relation(NamedTuple):
+class Relation:
     """Edges from the rows of one name to those of another, and what each weighs.
 
     Args:
@@ -25,10 +26,13 @@ class Relation(NamedTuple):
         values: ``[edges]``, a weight an edge in the order of ``edges.order``; by default 1.
     """
 
-    source: str
-    target: str
-    edges: Adjacency
-    values: Tensor | None = None
+    def __init__(self, source: str, target: str, edges: Adjacency, values: Tensor | None = None) -> None:
+        self.source, self.target, self.edges, self.values = source, target, edges, values
+
+    @cached_property
+    def back(self) -> Tensor | None:
+        """The weights in the order of the transposed edges, ``[edges]``, without a gradient."""
+        return None if self.values is None else self.values.detach().index_select(0, self.edges.transposed.order)
 
 
 def relational(
@@ -73,7 +77,7 @@ def relational(
         return _plainly(features, relations, weight, bias or [None] * len(relations), own_weight, own_bias)
     targets = tuple(dict.fromkeys([*(relation.target for relation in relations), *own_weight]))
     names = tuple(dict.fromkeys([*(relation.source for relation in relations), *targets]))
-    plan = _Plan(names, targets, tuple(relation._replace(values=None) for relation in relations))
+    plan = _Plan(names, targets, tuple(relations))
     tensors: list[Tensor | None] = [
         *(features[name].contiguous() for name in names),
         *(relation.values for relation in relations),
@@ -97,8 +101,9 @@ def _plainly(
 ) -> dict[str, Tensor]:
     """The same in plain steps, for a compiler to join."""
     out = {name: F.linear(features[name], own) for name, own in own_weight.items()}
-    for (source, target, edges, values), matrix, shift in zip(relations, weight, bias, strict=True):
-        sent = F.linear(features[source], matrix, shift).index_select(0, edges.sources)  # [edges, out]
+    for relation, matrix, shift in zip(relations, weight, bias, strict=True):
+        edges, values, target = relation.edges, relation.values, relation.target
+        sent = F.linear(features[relation.source], matrix, shift).index_select(0, edges.sources)  # [edges, out]
         sent = sent if values is None else sent * values.to(sent.dtype)[:, None]
         arrived = sent.new_zeros(edges.num_targets, len(matrix)).index_add(0, edges.targets, sent)
         out[target] = arrived if target not in out else out[target] + arrived
@@ -188,15 +193,16 @@ def _arrive(plan: _Plan, parts: _Parts, name: str, sent: Sequence[Tensor], *, na
     out = x.new_empty(len(x), len(own if own is not None else parts.weight[into[0]]))
     biased = [number for number in into if parts.bias[number] is not None]
     masses = [mass(plan.relations[number].edges, parts.values[number], like=x) for number in biased]
-    for rows in _blocks(x, [x, *(sent[number] for number in into)]):
-        total = None if own is None else product(x[rows], own, own_bias)  # [block, out]
+    for block in _blocks(x, [x, *(sent[number] for number in into)]):
+        rows = block.rows
+        total = None if own is None else product(block.of(x), own, own_bias)  # [block, out]
         for number in into:
-            arrived, which = reached_sums(
-                sent[number], plan.relations[number].edges, parts.values[number], rows=rows
-            )  # [reached, in]
+            edges, values = plan.relations[number].edges, parts.values[number]
+            arrived, which = reached_sums(sent[number], edges, values, rows=rows, multiple=STEP)  # [reached, in]
             weight = None if narrow else parts.weight[number]
-            total = _add(total, arrived, weight, which, rows.stop - rows.start)
-        out[rows] = total
+            total = _add(total, arrived, weight, which, block.padded)
+        assert total is not None  # a name is a target, or has a weight of its own
+        out[rows] = total[: rows.stop - rows.start]
         for number, weighed in zip(biased, masses, strict=True):
             out[rows].addr_(weighed[rows], parts.bias[number])
         if own is None and own_bias is not None:
@@ -210,22 +216,22 @@ def _return(plan: _Plan, parts: _Parts, name: str, grad: Mapping[str, Tensor], b
     out_of = []
     for number, relation in enumerate(plan.relations):
         if relation.source == name:
-            edges, values = relation.edges.transposed, parts.values[number]
-            values = None if values is None else values[edges.order]
-            out_of.append((number, edges, values, grad[relation.target]))
-    for rows in _blocks(x, [x, *(sent for *_, sent in out_of)]):
-        total, turned = None, x[rows].T.contiguous()  # [in, block]
+            values = None if relation.back is None else relation.back.to(x.dtype)
+            out_of.append((number, relation.edges.transposed, values, grad[relation.target]))
+    for block in _blocks(x, [x, *(sent for *_, sent in out_of)]):
+        rows = block.rows
+        total, turned = None, block.turned(x)  # [in, block]
         if own is not None:
-            back.own_weight[name] += product(turned, grad[name][rows].T)
-            total = None if d_x is None else product(grad[name][rows], own.T)  # [block, in]
+            arrived = block.of(grad[name])
+            back.own_weight[name] += outer(turned, arrived)
+            total = None if d_x is None else product(arrived, own.T)  # [block, in]
         for number, edges, values, sent in out_of:
-            arrived, which = reached_sums(sent, edges, values, rows=rows)  # [reached, out]
-            seen = turned if which is None else x[rows].index_select(0, which).T
-            back.weight[number] += product(seen, arrived.T)
+            arrived, which = reached_sums(sent, edges, values, rows=rows, multiple=STEP)  # [reached, out]
+            back.weight[number] += outer(turned if which is None else _turn(x[rows], which, len(arrived)), arrived)
             if d_x is not None:
-                total = _add(total, arrived, parts.weight[number].T, which, rows.stop - rows.start)
+                total = _add(total, arrived, parts.weight[number].T, which, block.padded)
         if d_x is not None:
-            d_x[rows] = 0 if total is None else total
+            d_x[rows] = 0 if total is None else total[: rows.stop - rows.start]
 
 
 def _add(total: Tensor | None, x: Tensor, weight: Tensor | None, which: Tensor | None, rows: int) -> Tensor:
@@ -236,10 +242,15 @@ def _add(total: Tensor | None, x: Tensor, weight: Tensor | None, which: Tensor |
     if which is None:
         return x if total is None else total.add_(x)
     total = x.new_zeros(rows, x.shape[1]) if total is None else total
-    return total.index_add_(0, which, x) if len(which) else total
+    return total.index_add_(0, which, x[: len(which)]) if len(which) else total
 
 
-def _blocks(x: Tensor, read: Sequence[Tensor]) -> Iterator[slice]:
+def _turn(x: Tensor, which: Tensor, count: int) -> Tensor:
+    """Some rows as columns, ``[channels, count]``; what stands in those beyond the last meets zeros."""
+    return x.index_select(0, F.pad(which, (0, count - len(which)))).T
+
+
+def _blocks(x: Tensor, read: Sequence[Tensor]) -> Iterator[Block]:
     """Blocks of the rows of ``x``, as long as a row of the widest that is read allows."""
     return blocks(len(x), max(tensor.shape[1] * tensor.element_size() for tensor in read), whole=x.is_cuda)
 

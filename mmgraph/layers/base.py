@@ -12,6 +12,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from mmgraph.errors import ConfigError
 from mmgraph.functional.adjacency import Adjacency
 from mmgraph.functional.message import mean_weight
+from mmgraph.functional.relational import Relation
 from mmgraph.typing import EdgeSet, EdgeSets, EdgeType, Features, NodeType
 
 if TYPE_CHECKING:
@@ -111,10 +112,8 @@ def adjacency(edges: EdgeSets, relation: EdgeType, num_sources: int, num_targets
     return keep(edges, key, lambda: Adjacency(edges[relation].index, num_sources, num_targets))
 
 
-def arriving(
-    edges: EdgeSets, relations: Sequence[EdgeType], features: Features, *, reduce: str
-) -> list[tuple[Adjacency, Tensor | None]]:
-    """The edges of some relations, sorted, and the weights in that order that make of their sum what is asked for."""
+def arriving(edges: EdgeSets, relations: Sequence[EdgeType], features: Features, *, reduce: str) -> list[Relation]:
+    """Some relations, with edges sorted and the weights that make of their sum what is asked for."""
     rows = {node: len(state) for node, state in features.items()}
     specs = [(edges[r].index, rows[r[0]], rows[r[2]]) for r in relations]
     key = (tuple(relations), *(spec[1:] for spec in specs))
@@ -122,18 +121,20 @@ def arriving(
     weights = [edges[relation].weight for relation in relations]
     dtypes = [features[relation[2]].dtype for relation in relations]
 
-    def values() -> list[Tensor | None]:
-        given = [
-            None if weight is None else weight.to(dtype)[one.order]
+    def make() -> list[Relation]:
+        values = [
+            None if weight is None else weight.to(dtype).index_select(0, one.order)
             for one, weight, dtype in zip(found, weights, dtypes, strict=True)
         ]
-        if reduce != "mean":
-            return given
-        return [mean_weight(one, weight, dtype=dtype) for one, weight, dtype in zip(found, given, dtypes, strict=True)]
+        if reduce == "mean":
+            values = [
+                mean_weight(one, value, dtype=dtype) for one, value, dtype in zip(found, values, dtypes, strict=True)
+            ]
+        return [Relation(r[0], r[2], one, value) for r, one, value in zip(relations, found, values, strict=True)]
 
-    learned = any(weight is not None and weight.requires_grad for weight in weights)
-    made = values() if learned else keep(edges, (reduce, *dtypes, *key), values)
-    return list(zip(found, made, strict=True))
+    if any(weight is not None and weight.requires_grad for weight in weights):
+        return make()
+    return keep(edges, (reduce, *dtypes, *key), make)
 
 
 def check_relations(relations: Iterable[EdgeType]) -> tuple[EdgeType, ...]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from mmgraph.errors import ConfigError
 from mmgraph.functional.recurrent import gru
-from mmgraph.functional.relational import Relation, relational
+from mmgraph.functional.relational import relational
 from mmgraph.keys import weight_key
 from mmgraph.layers.base import Layer, arriving, check_relations, node_types
 from mmgraph.typing import EdgeSets, EdgeType, Features
@@ -85,8 +85,7 @@ class Gated(Layer):
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives ``[rows, channels]`` for the node types of the relations; others pass unchanged."""
         states = dict(features)
-        sets = arriving(edges, self.relations, features, reduce=self.reduce)
-        relations = [Relation(r[0], r[2], *found) for r, found in zip(self.relations, sets, strict=True)]
+        relations = arriving(edges, self.relations, features, reduce=self.reduce)
         linear = [self.message[weight_key(*r)] for r in self.relations]
         weight, bias = [one.weight for one in linear], [one.bias for one in linear]
         for _ in range(self.rounds):

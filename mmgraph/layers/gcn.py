@@ -61,10 +61,9 @@ class Mean(Layer):
 
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives ``[rows, out_channels]`` for the node types of the relations; others pass unchanged."""
-        sets = arriving(edges, self.relations, features, reduce="mean")
         out = relational(
             features,
-            [Relation(r[0], r[2], *found) for r, found in zip(self.relations, sets, strict=True)],
+            arriving(edges, self.relations, features, reduce="mean"),
             [self.neighbour[weight_key(*r)].weight for r in self.relations],
             own_weight={n: self.root[weight_key(n)].weight for n in self.nodes},
             own_bias={n: self.root[weight_key(n)].bias for n in self.nodes if self.biased},
@@ -127,22 +126,21 @@ class GCN(Layer):
 
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives ``[rows, out_channels]`` for the node types of the relations; others pass unchanged."""
-        sets = self._normalised(features, edges)
         out = relational(
             features,
-            [Relation(r[0], r[2], *found) for r, found in zip(self.relations, sets, strict=True)],
+            self._normalised(features, edges),
             [self.weight[weight_key(*r)].weight for r in self.relations],
             own_weight={n: self.weight[weight_key(n, "itself", n)].weight for n in self.alone},
             own_bias={n: self.bias[weight_key(n)] for n in self.biased},
         )
         return {**features, **{node: _activate(self.activation, state) for node, state in out.items()}}
 
-    def _normalised(self, features: Features, edges: EdgeSets) -> list[tuple[Adjacency, Tensor]]:
-        """The edges of all relations, loops included, sorted, and their weights in that order."""
+    def _normalised(self, features: Features, edges: EdgeSets) -> list[Relation]:
+        """The relations, with edges sorted, loops included, and their weights."""
         rows = [(len(features[r[0]]), len(features[r[2]])) for r in self.relations]
         likes = [features[r[2]] for r in self.relations]
 
-        def make() -> list[tuple[Adjacency, Tensor]]:
+        def make() -> list[Relation]:
             joined = []
             for relation, sizes, like in zip(self.relations, rows, likes, strict=True):
                 index, weight = edges[relation]
@@ -150,7 +148,8 @@ class GCN(Layer):
                 looped = self.self_loops and relation[0] == relation[2]
                 joined.append(symmetric_norm(index, *sizes, weight=weight, self_loops=looped))
             found = Adjacency.several([(index, *sizes) for (index, _), sizes in zip(joined, rows, strict=True)])
-            return [(one, values[one.order]) for one, (_, values) in zip(found, joined, strict=True)]
+            values = [weight.index_select(0, one.order) for one, (_, weight) in zip(found, joined, strict=True)]
+            return [Relation(r[0], r[2], *pair) for r, *pair in zip(self.relations, found, values, strict=True)]
 
         weights = [edges[relation].weight for relation in self.relations]
         if any(weight is not None and weight.requires_grad for weight in weights):

@@ -71,11 +71,11 @@ class Smooth(Layer):
         own = [relation for relation in self.relations if relation[0] == node]
         sets = arriving(edges, own, features, reduce="mean")
         plain = arriving(edges, own, features, reduce="sum")
-        reached = [(mass(*edge_set, like=features[node]) > 0)[:, None] for edge_set in plain]
+        reached = [(mass(one.edges, one.values, like=features[node]) > 0)[:, None] for one in plain]
         count = torch.stack(reached).sum(dim=0)  # [rows, 1]: in how many relations a node has neighbours
         start = state = features[node]
         for _ in range(self.rounds):
-            mean = sum(spread(state, *edge_set) for edge_set in sets) / count.clamp_min(1)
+            mean = sum(spread(state, one.edges, one.values) for one in sets) / count.clamp_min(1)
             state = (start + self.alpha * (mean - start)).where(count > 0, start)  # [rows, channels]
         return state
 

@@ -2,11 +2,13 @@ import pytest
 import torch
 
 from mmgraph.functional import message, product
-from mmgraph.functional.dense import blocks, onednn
+from mmgraph.functional.dense import STEP, blocks, onednn, outer
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize(("rows", "wide", "narrow"), [(7, 5, 3), (300, 128, 64), (1, 1, 1), (0, 4, 3), (4, 0, 3)])
+@pytest.mark.parametrize(
+    ("rows", "wide", "narrow"), [(7, 5, 3), (300, 128, 64), (512, 64, 32), (1, 1, 1), (0, 4, 3), (4, 0, 3)]
+)
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("added", [False, True])
 def test_equals_the_product_in_double_precision(dtype, rows, wide, narrow, biased, added):
@@ -31,8 +33,10 @@ def test_both_ways_give_the_same(monkeypatch, fast):
     there = onednn()
     monkeypatch.setattr("mmgraph.functional.dense.onednn", lambda: fast and there)
     torch.manual_seed(0)
-    x, weight = torch.randn(64, 128), torch.randn(32, 128)
+    x, weight = torch.randn(STEP, 128), torch.randn(32, 128)
+    y = torch.randn(STEP, 16)
     torch.testing.assert_close(product(x, weight), (x.double() @ weight.double().T).float(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(outer(x.T, y), (x.double().T @ y.double()).float(), rtol=1e-5, atol=1e-4)
 
 
 def test_transposed_and_sliced_matrices():
@@ -40,7 +44,7 @@ def test_transposed_and_sliced_matrices():
     x, weight = torch.randn(40, 12), torch.randn(6, 10)
     torch.testing.assert_close(product(x[3:20, 2:], weight), x[3:20, 2:] @ weight.T, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(product(x[:, :6], weight.T), x[:, :6] @ weight, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(product(x.T, x[:, :5].T), x.T @ x[:, :5], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(outer(x.T, x[:, :5]), x.T @ x[:, :5], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("lacks", ["the library", "the operator", "the sense of it"])
@@ -63,13 +67,21 @@ def test_a_build_that_lacks_it_does_without(monkeypatch, lacks):
         onednn.cache_clear()
 
 
-@pytest.mark.parametrize(("rows", "row_bytes"), [(0, 4), (1, 4), (100, 4), (100, 3 * 2**19), (5, 0)])
+@pytest.mark.parametrize(
+    ("rows", "row_bytes"), [(0, 4), (1, 4), (100, 4), (1000, 3 * 2**19), (5, 0), (256, 4), (700, 4), (9000, 512)]
+)
 @pytest.mark.parametrize("whole", [False, True])
 def test_blocks_cover_all_rows_once(rows, row_bytes, whole):
     found = list(blocks(rows, row_bytes, whole=whole))
-    assert [row for block in found for row in range(block.start, block.stop)] == list(range(rows))
-    assert all(
-        block.stop - block.start == 1 or (block.stop - block.start) * row_bytes <= message.BLOCK_BYTES or whole
-        for block in found
-    )
+    assert [row for block in found for row in range(block.rows.start, block.rows.stop)] == list(range(rows))
     assert not whole or len(found) <= 1
+    x = torch.randn(rows, 3)
+    for number, block in enumerate(found):
+        size = block.rows.stop - block.rows.start
+        assert whole or size <= STEP or size * row_bytes <= message.BLOCK_BYTES
+        assert size % STEP == 0 or number == len(found) - 1
+        assert block.padded - size < STEP
+        assert block.padded % STEP == 0 or size == block.padded < STEP
+        assert torch.equal(block.of(x)[:size], x[block.rows])
+        assert not block.of(x)[size:].any()
+        assert torch.equal(block.turned(x), block.of(x).T)

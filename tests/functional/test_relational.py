@@ -1,5 +1,7 @@
 """Against dense matrices in double precision: every way of giving weights, biases and own terms."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -107,11 +109,14 @@ def graph(rows=500, edges=3000, dtype=torch.float32, weighted=True):
     return torch.randn(rows, 64, dtype=dtype), [Relation("a", "a", found, values)]
 
 
-@pytest.mark.parametrize("block", [1, 4096, 1 << 20])
+@pytest.mark.parametrize(("block", "step"), [(1, 1), (4096, 1), (4096, 8), (1 << 20, 256)])
 @pytest.mark.parametrize("narrow", [16, 64, 80])
-def test_blocks_make_no_difference(monkeypatch, block, narrow):
+@pytest.mark.parametrize("edges", [100, 350, 3000])  # some, most, all rows are reached
+def test_blocks_make_no_difference(monkeypatch, block, step, narrow, edges):
     monkeypatch.setattr("mmgraph.functional.dense.BLOCK_BYTES", block)
-    x, relations = graph(dtype=torch.float64)
+    monkeypatch.setattr("mmgraph.functional.dense.STEP", step)
+    monkeypatch.setattr(sys.modules[relational.__module__], "STEP", step)
+    x, relations = graph(edges=edges, dtype=torch.float64)
     weight, own = (torch.randn(narrow, 64, dtype=torch.float64, requires_grad=True) for _ in range(2))
     x.requires_grad_()
     out = relational({"a": x}, relations, [weight], own_weight={"a": own})["a"]
@@ -122,13 +127,18 @@ def test_blocks_make_no_difference(monkeypatch, block, narrow):
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
 
 
-def test_single_precision_keeps_five_digits():
-    x, relations = graph(dtype=torch.float32)
-    weight = torch.randn(64, 64) / 8
-    out = relational({"a": x}, relations, [weight])["a"]
-    double = [relations[0]._replace(values=relations[0].values.double())]
-    expected = dense({"a": x.double()}, double, [weight.double()], [None], {}, {})["a"]
+@pytest.mark.parametrize("edges", [400, 1200, 9000])
+def test_single_precision_keeps_five_digits(edges):
+    x, relations = graph(rows=1500, edges=edges, dtype=torch.float32)
+    weight = (torch.randn(64, 64) / 8).requires_grad_()
+    out = relational({"a": x.requires_grad_()}, relations, [weight])["a"]
+    double = [Relation("a", "a", relations[0].edges, relations[0].values.double())]
+    wide = [x.detach().double().requires_grad_(), weight.detach().double().requires_grad_()]
+    expected = dense({"a": wide[0]}, double, [wide[1]], [None], {}, {})["a"]
     torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-5)
+    grads = torch.autograd.grad(out.square().sum(), [x, weight])
+    for mine, other in zip(grads, torch.autograd.grad(expected.square().sum(), wide), strict=True):
+        torch.testing.assert_close(mine.double(), other, rtol=1e-5, atol=1e-5 * float(other.abs().max()))
 
 
 def test_gradients_are_right():

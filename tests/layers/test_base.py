@@ -97,7 +97,8 @@ def test_weights_in_the_order_of_the_sorted_edges(reduce, weighted):
     weight = torch.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True) if weighted else None
     features = {"a": torch.ones(3, 2, dtype=torch.float64), "b": torch.ones(2, 2, dtype=torch.float64)}
     edges = Edges({relation: EdgeSet(index, weight)})
-    ((found, values),) = arriving(edges, [relation], features, reduce=reduce)
+    (made,) = arriving(edges, [relation], features, reduce=reduce)
+    found, values = made.edges, made.values
     given = torch.ones(4) if weight is None else weight.detach()
     expected = given[found.order].double()
     if reduce == "mean":
@@ -108,7 +109,7 @@ def test_weights_in_the_order_of_the_sorted_edges(reduce, weighted):
         assert values.dtype == torch.float64
         torch.testing.assert_close(values.detach(), expected)
         assert values.requires_grad == weighted
-        assert (arriving(edges, [relation], features, reduce=reduce)[0][1] is values) == (not weighted)  # learned: made anew
+        assert (arriving(edges, [relation], features, reduce=reduce)[0] is made) == (not weighted)  # learned: made anew
 
 
 @pytest.mark.parametrize("make", [MAKE[Mean], MAKE[GCN], MAKE[Gated]], ids=["Mean", "GCN", "Gated"])
