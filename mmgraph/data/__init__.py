@@ -1,17 +1,44 @@
 """Records, splits, datasets and files: what graphs are made from, and how they are kept."""
 
+from mmgraph.data.collection import Collection, OutOfRangeError
+from mmgraph.data.column_writer import ColumnsWriter
+from mmgraph.data.columns import Column, Columns
+from mmgraph.data.csc import Csc, open_csc, save_csc
 from mmgraph.data.graph_file import load_graph, save_graph
+from mmgraph.data.loader import Loader
 from mmgraph.data.manifest import Manifest, dataset_names, load_dataset
+from mmgraph.data.missing import ModalityDropout, drop_modalities
 from mmgraph.data.records import Records
+from mmgraph.data.sample_loader import NeighbourLoader
+from mmgraph.data.sample_seeds import LinkSeeds, NodeSeeds
+from mmgraph.data.sampler import NeighbourSampler, Sampled
 from mmgraph.data.split import Split, stratified_split
+from mmgraph.data.writer import CollectionWriter
 
 __all__ = [
+    "Collection",
+    "CollectionWriter",
+    "Column",
+    "Columns",
+    "ColumnsWriter",
+    "Csc",
+    "LinkSeeds",
+    "Loader",
     "Manifest",
+    "ModalityDropout",
+    "NeighbourLoader",
+    "NeighbourSampler",
+    "NodeSeeds",
+    "OutOfRangeError",
     "Records",
+    "Sampled",
     "Split",
     "dataset_names",
+    "drop_modalities",
     "load_dataset",
     "load_graph",
+    "open_csc",
+    "save_csc",
     "save_graph",
     "stratified_split",
 ]
