@@ -1,8 +1,8 @@
 """Records, splits, datasets and files: what graphs are made from, and how they are kept."""
 
 from mmgraph.data.collection import Collection, OutOfRangeError
-from mmgraph.data.column_writer import ColumnsWriter
-from mmgraph.data.columns import Column, Columns
+from mmgraph.data.columns.columns import Column, Columns
+from mmgraph.data.columns.writer import ColumnsWriter
 from mmgraph.data.csc import Csc, open_csc, save_csc
 from mmgraph.data.graph_file import load_graph, save_graph
 from mmgraph.data.loader import Loader
@@ -10,8 +10,8 @@ from mmgraph.data.manifest import Manifest, dataset_names, load_dataset
 from mmgraph.data.missing import ModalityDropout, drop_modalities
 from mmgraph.data.records import Records
 from mmgraph.data.sample_loader import NeighbourLoader
-from mmgraph.data.sample_seeds import LinkSeeds, NodeSeeds
 from mmgraph.data.sampler import NeighbourSampler, Sampled
+from mmgraph.data.sampling.seeds import LinkSeeds, NodeSeeds
 from mmgraph.data.split import Split, stratified_split
 from mmgraph.data.writer import CollectionWriter
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mmgraph.data.collate import Collator
-from mmgraph.data.collate_guard import Guard, check_offsets
-from mmgraph.data.column_contents import KIND, read_contents, read_schema, read_splits
-from mmgraph.data.column_layout import UNIT, StoreType
-from mmgraph.data.columns import Column, Columns
-from mmgraph.data.payload import Payload, PayloadKey, Value
+from mmgraph.data.columns.collate import Collator
+from mmgraph.data.columns.columns import Column, Columns
+from mmgraph.data.columns.contents import KIND, read_contents, read_schema, read_splits
+from mmgraph.data.columns.guard import Guard, check_offsets
+from mmgraph.data.columns.layout import UNIT, StoreType
+from mmgraph.data.columns.payload import Payload, PayloadKey, Value
 from mmgraph.errors import DataError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmgraph.data.column_writer import ColumnsWriter
-from mmgraph.data.columns import Columns
+from mmgraph.data.columns.columns import Columns
+from mmgraph.data.columns.writer import ColumnsWriter
 from mmgraph.errors import ArtifactError, DataError
 from mmgraph.typing import EdgeType
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from mmgraph.data.loader import Loader
-from mmgraph.data.sample_seeds import LinkDraws, LinkSeeds, NodeDraws, NodeSeeds
 from mmgraph.data.sampler import NeighbourSampler
+from mmgraph.data.sampling.seeds import LinkDraws, LinkSeeds, NodeDraws, NodeSeeds
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData

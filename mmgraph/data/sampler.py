@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmgraph.data import draw, loops
 from mmgraph.data.csc import Csc, check_times
-from mmgraph.data.draw import key_of
-from mmgraph.data.relabel import Scratch, SharedNodes, TreeNodes
-from mmgraph.data.sample_hidden import HiddenPairs
-from mmgraph.data.sample_memory import Recycler
-from mmgraph.data.sample_options import TimeOf, check_edges, fan_outs, seed_ids, time_attributes
-from mmgraph.data.sample_store import Store
+from mmgraph.data.sampling import draw, loops
+from mmgraph.data.sampling.draw import key_of
+from mmgraph.data.sampling.hidden import HiddenPairs
+from mmgraph.data.sampling.memory import Recycler
+from mmgraph.data.sampling.options import TimeOf, check_edges, fan_outs, seed_ids, time_attributes
+from mmgraph.data.sampling.relabel import Scratch, SharedNodes, TreeNodes
+from mmgraph.data.sampling.store import Store
 from mmgraph.errors import ConfigError
 from mmgraph.typing import EdgeType, NodeType
 

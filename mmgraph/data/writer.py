@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from mmgraph.data.column_contents import KIND, Contents, read_contents, read_schema, read_splits
-from mmgraph.data.column_layout import UNIT, AttributeLayout, Layout, StoreLayout, column_name, parts_of
-from mmgraph.data.column_writer import ColumnsWriter
-from mmgraph.data.columns import Columns
-from mmgraph.data.payload import PayloadBuffer, PayloadHead, PayloadKey, Value
+from mmgraph.data.columns.columns import Columns
+from mmgraph.data.columns.contents import KIND, Contents, read_contents, read_schema, read_splits
+from mmgraph.data.columns.layout import UNIT, AttributeLayout, Layout, StoreLayout, column_name, parts_of
+from mmgraph.data.columns.payload import PayloadBuffer, PayloadHead, PayloadKey, Value
+from mmgraph.data.columns.writer import ColumnsWriter
 from mmgraph.errors import ArtifactError, DataError
 from mmgraph.schema import Schema
 

@@ -169,7 +169,7 @@ def test_any_arrow_reader_reads_the_payloads(collection):
 
 
 def test_payloads_may_be_none_for_a_while_and_fill_several_files(tmp_path, monkeypatch):
-    monkeypatch.setattr("mmgraph.data.payload._SEGMENT_BYTES", 500)
+    monkeypatch.setattr("mmgraph.data.columns.payload._SEGMENT_BYTES", 500)
     values = [None] * 9 + ["x" * number for number in range(60)]
     with CollectionWriter(tmp_path / "c") as writer:
         for number, value in enumerate(values):

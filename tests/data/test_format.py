@@ -93,7 +93,7 @@ def test_columns_that_are_not_mapped_are_read_piece_by_piece(tmp_path, monkeypat
     """The system may give fewer bytes than it is asked for."""
     write(tmp_path / "c", x=NUMBERS, wide=NUMBERS.reshape(3, 100), empty=NUMBERS[:0])
     preadv = os.preadv
-    monkeypatch.setattr("mmgraph.data.columns.may_map", lambda size: False)
+    monkeypatch.setattr("mmgraph.data.columns.columns.may_map", lambda size: False)
     monkeypatch.setattr("os.preadv", lambda file, buffers, place: preadv(file, [buffers[0][:700]], place))
     columns = Columns.open(tmp_path / "c", kind="csc")
     columns.verify()
@@ -242,7 +242,7 @@ def test_a_version_that_is_cleared_away_while_it_is_opened_gives_way_to_the_newe
     with ColumnsWriter(tmp_path / "c", kind="csc", append=True):
         pass
     heads = iter([old, read_head(tmp_path / "c", "csc")])
-    monkeypatch.setattr("mmgraph.data.columns.read_head", lambda *_: next(heads))
+    monkeypatch.setattr("mmgraph.data.columns.columns.read_head", lambda *_: next(heads))
     assert Columns.open(tmp_path / "c", kind="csc").read_file("notes.txt") == b"two"
 
 
@@ -270,7 +270,7 @@ def test_an_interrupt_amid_a_write_is_never_committed(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with ColumnsWriter(write(tmp_path / "c", x=NUMBERS), kind="csc", append=True) as writer:
-        monkeypatch.setattr("mmgraph.data.column_writer._Growing.write", interrupt)
+        monkeypatch.setattr("mmgraph.data.columns.writer._Growing.write", interrupt)
         with pytest.raises(KeyboardInterrupt):
             writer.append("x", NUMBERS)
         with pytest.raises(ArtifactError, match=r"after a failed write; .*\(commit 1\) is intact"):

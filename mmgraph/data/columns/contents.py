@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mmgraph.data.column_layout import UNIT, AttributeLayout, Layout
-from mmgraph.data.columns import Columns
+from mmgraph.data.columns.columns import Columns
+from mmgraph.data.columns.layout import UNIT, AttributeLayout, Layout
+from mmgraph.data.columns.payload import PayloadHead
 from mmgraph.data.format import DTYPE_NAMES, problems
-from mmgraph.data.payload import PayloadHead
 from mmgraph.errors import ArtifactError, SchemaError
 from mmgraph.schema import Schema
 

@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import torch
 
-from mmgraph.data.sample_memory import SMALL, Recycler
+from mmgraph.data.sampling.memory import SMALL, Recycler
 
 FLOATS = np.dtype(np.float32)
 ROWS = SMALL // 4 // 64

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch_geometric.data import HeteroData
 
-from mmgraph.data import NeighbourSampler, loops, relabel
-from mmgraph.data import draw as numpy_draw
-from mmgraph.data.draw import below, key_of, stream
+from mmgraph.data import NeighbourSampler
+from mmgraph.data.sampling import draw as numpy_draw
+from mmgraph.data.sampling import loops, relabel
+from mmgraph.data.sampling.draw import below, key_of, stream
 from mmgraph.errors import MissingPackageError
 
 MASK = (1 << 64) - 1
@@ -70,7 +71,9 @@ def test_keys_differ_by_what_they_are_for():
     assert len(set(map(int, keys))) == len(keys)
 
 
-@pytest.mark.parametrize("draw", [loops.draw, numpy_draw.draw, loops.compiled(loops.draw)], ids=str)
+@pytest.mark.parametrize(
+    "draw", [loops.draw, numpy_draw.draw, loops.compiled(loops.draw)], ids=["plain", "numpy", "compiled"]
+)
 def test_draws_without_replacement_are_floyds(draw):
     found = draws(draw, [3, 20, 0, 5, 6], 5, False, key=99)
     assert [sorted(one) for one in (found[0], found[3])] == [[0, 1, 2], [0, 1, 2, 3, 4]]
@@ -172,7 +175,9 @@ def test_rows_of_trees_are_in_order_of_first_appearance(hops):
         assert nodes.ids.tolist() == ids.tolist()
 
 
-@pytest.mark.parametrize("look_up", [loops.look_up, numpy_draw.look_up, loops.compiled(loops.look_up)], ids=str)
+@pytest.mark.parametrize(
+    "look_up", [loops.look_up, numpy_draw.look_up, loops.compiled(loops.look_up)], ids=["plain", "numpy", "compiled"]
+)
 @pytest.mark.parametrize("width", [np.int32, np.int64])
 def test_what_stands_at_a_position_is_looked_up(look_up, width):
     source, edge = np.array([5, 6, 7], dtype=width), np.array([2, 0, 1], dtype=width)

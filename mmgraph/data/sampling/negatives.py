@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmgraph.data.csc import Csc
-from mmgraph.data.draw import below, key_of, stream
+from mmgraph.data.sampling.draw import below, key_of, stream
 from mmgraph.errors import DataError
 
 ROUNDS = 16  # after so many draws that were all edges, the targets that are left are listed

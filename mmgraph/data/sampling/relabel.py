@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmgraph.data import loops
+from mmgraph.data.sampling import loops
 
 
 def relabel(nodes: np.ndarray, row: np.ndarray, base: int, rows: int, out: np.ndarray, fresh: np.ndarray) -> int:
-    """What `mmgraph.data.loops.relabel` does, by all nodes at once."""
+    """What `loops.relabel` does, by all nodes at once."""
     missing = nodes[row[nodes] < base]
     turn = np.arange(len(missing), dtype=row.dtype)
     row[missing[::-1]] = turn[::-1]  # where an id is there twice, the last one written stays: its first appearance

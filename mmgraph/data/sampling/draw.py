@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mmgraph.data.loops import GOLDEN, LOW, MIX_1, MIX_2
+from mmgraph.data.sampling.loops import GOLDEN, LOW, MIX_1, MIX_2
 
 
 def key_of(*parts: Any) -> np.uint64:
@@ -45,7 +45,7 @@ def below(x: np.ndarray, span: np.ndarray | int) -> np.ndarray:
 
 
 def until(start: np.ndarray, stop: np.ndarray, time: np.ndarray, limit: np.ndarray, end: np.ndarray) -> None:
-    """What `mmgraph.data.loops.until` does, by a bisection of all ranges at once."""
+    """What `loops.until` does, by a bisection of all ranges at once."""
     low, high = start.copy(), stop.copy()
     while (open_ := low < high).any():
         middle = (low + high) // 2
@@ -67,7 +67,7 @@ def draw(
     position: np.ndarray,
     marks: np.ndarray,  # noqa: ARG001  # the loop's scratch
 ) -> None:
-    """What `mmgraph.data.loops.draw` does, by all nodes at once."""
+    """What `loops.draw` does, by all nodes at once."""
     size = np.diff(offset)
     position[:] = np.arange(len(position)) + np.repeat(start - offset[:-1], size)
     some = np.flatnonzero(size > 0 if replace else size < count)
@@ -99,7 +99,7 @@ def look_up(
     targets: np.ndarray,
     columns: np.ndarray,
 ) -> None:
-    """What `mmgraph.data.loops.look_up` does, by all positions at once."""
+    """What `loops.look_up` does, by all positions at once."""
     sources[:] = source[position]
     targets[:] = np.repeat(np.arange(row, row + len(offset) - 1), np.diff(offset))
     columns[:] = edge[position]

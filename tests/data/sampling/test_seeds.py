@@ -9,8 +9,8 @@ from scipy.stats import chisquare
 from torch_geometric.data import HeteroData
 
 from mmgraph.data import Csc, LinkSeeds, NeighbourLoader, NeighbourSampler, NodeSeeds
-from mmgraph.data.draw import key_of
-from mmgraph.data.sample_negatives import draw_negatives
+from mmgraph.data.sampling.draw import key_of
+from mmgraph.data.sampling.negatives import draw_negatives
 from mmgraph.errors import ConfigError, DataError
 
 BUYS, BOUGHT, KNOWS = ("user", "buys", "item"), ("item", "bought_by", "user"), ("user", "knows", "user")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmgraph.data.csc import Csc
-from mmgraph.data.sample_store import Store
+from mmgraph.data.sampling.store import Store
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.typing import EdgeType, NodeType
 

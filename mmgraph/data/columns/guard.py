@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmgraph.data.collate import Spans
-from mmgraph.data.column_contents import Contents
-from mmgraph.data.column_layout import UNIT, StoreLayout
-from mmgraph.data.columns import Column, Columns
+from mmgraph.data.columns.collate import Spans
+from mmgraph.data.columns.columns import Column, Columns
+from mmgraph.data.columns.contents import Contents
+from mmgraph.data.columns.layout import UNIT, StoreLayout
 from mmgraph.errors import ArtifactError
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mmgraph.data.column_layout import column_name
+from mmgraph.data.columns.layout import column_name
 from mmgraph.data.format import file_name
 from mmgraph.errors import ArtifactError, DataError
 from mmgraph.optional import require
 
 if TYPE_CHECKING:
-    from mmgraph.data.columns import Columns
+    from mmgraph.data.columns.columns import Columns
 
 Value = str | bytes | None
 PayloadKey = str | tuple[str, str]

@@ -1,6 +1,6 @@
 """Loops over nodes and edges, in plain Python, which numba compiles where it is installed.
 
-Uncompiled they are the reference for `mmgraph.data.draw` and `mmgraph.data.relabel`, which say the same in numpy.
+Uncompiled they are the reference for `draw` and `relabel`, which say the same in numpy.
 A function here uses numpy scalars and arrays alone, and calls no other function of this module.
 """
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmgraph.data.column_file import ColumnFile, check_size, may_map
+from mmgraph.data.columns.file import ColumnFile, check_size, may_map
 from mmgraph.data.format import ColumnHead, Head, WholeHead, new_tensor, read_head
 from mmgraph.errors import ArtifactError
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from mmgraph.data.collection import Collection
-from mmgraph.data.column_contents import read_contents
-from mmgraph.data.columns import Column
+from mmgraph.data.columns.columns import Column
+from mmgraph.data.columns.contents import read_contents
 from mmgraph.data.format import DTYPES
-from mmgraph.data.sample_memory import Recycler
+from mmgraph.data.sampling.memory import Recycler
 from mmgraph.errors import DataError
 from mmgraph.typing import EdgeType, NodeType
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from mmgraph.data.csc import Csc, check_times
-from mmgraph.data.draw import key_of
-from mmgraph.data.sample_negatives import draw_negatives
-from mmgraph.data.sample_options import seed_ids
+from mmgraph.data.sampling.draw import key_of
+from mmgraph.data.sampling.negatives import draw_negatives
+from mmgraph.data.sampling.options import seed_ids
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.typing import EdgeType, NodeType
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mmgraph.data.column_layout import UNIT, AttributeLayout, Layout, StoreLayout
-from mmgraph.data.columns import Column
+from mmgraph.data.columns.columns import Column
+from mmgraph.data.columns.layout import UNIT, AttributeLayout, Layout, StoreLayout
 from mmgraph.data.format import new_tensor
 
 if TYPE_CHECKING:
