@@ -54,7 +54,6 @@ def rows() -> list[dict[str, Any]]:
             },
             bound=lambda: gather(next(turns["bound"])),
             rounds=15,
-            repeat=8,
             note="float32, about 60 nodes and 360 edges a graph; bound: one index_select a column of the same bytes",
         )
 

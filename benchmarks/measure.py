@@ -16,6 +16,7 @@ import torch
 from mmgraph.train.record import commit
 
 Work = Callable[[], object]
+TURN_S = 0.1
 
 
 def measure(
@@ -25,7 +26,6 @@ def measure(
     *,
     bound: Work | None = None,
     rounds: int = 7,
-    repeat: int = 1,
     note: str = "",
 ) -> list[dict[str, Any]]:
     """One row a peer: how many times its processor time ours fits in.
@@ -37,21 +37,25 @@ def measure(
         ours: Our way of doing it.
         peers: Name of a peer → its way, and the least ratio that we promise (``None`` for none).
         bound: What no way can do without (the bytes, the matrix products).
-        rounds: How often all run in turns; the first turn warms up and does not count.
-        repeat: How often each runs within a turn.
+        rounds: How often all run in turns; the first turn warms up and does not count. In a turn, what takes less than
+            a tenth of a second runs several times, so that it does not pay for the caches that the others have filled.
         note: What else the reader must know.
     """
     works: dict[str, Work] = {"ours": ours, **{peer: work for peer, (work, _) in peers.items()}}
     if bound is not None:
         works["bound"] = bound
+    repeat = dict.fromkeys(works, 1)
     times: dict[str, list[float]] = {key: [] for key in works}
     for turn in range(rounds + 1):
         for key, work in works.items():
             started = time.process_time()
-            for _ in range(repeat):
+            for _ in range(repeat[key]):
                 work()
+            seconds = (time.process_time() - started) / repeat[key]
             if turn > 0:
-                times[key].append((time.process_time() - started) / repeat)
+                times[key].append(seconds)
+            else:
+                repeat[key] = max(1, round(TURN_S / seconds)) if seconds else 1000
     middle = {key: statistics.median(values) for key, values in times.items()}
     return [
         row(name, middle["ours"], peer=(peer, middle[peer]), at_least=least, bound=middle.get("bound"), note=note)

@@ -11,14 +11,28 @@ __version__ = "0.1.0"
 
 _HOME = {
     "mmgraph.builders": ("Population", "PopulationConfig"),
-    "mmgraph.data": ("Records", "Split", "load_dataset", "stratified_split"),
+    "mmgraph.data": (
+        "Collection",
+        "CollectionWriter",
+        "LinkSeeds",
+        "Loader",
+        "ModalityDropout",
+        "NeighbourLoader",
+        "NeighbourSampler",
+        "NodeSeeds",
+        "Records",
+        "Split",
+        "drop_modalities",
+        "load_dataset",
+        "stratified_split",
+    ),
     "mmgraph.index": ("Exact", "Faiss", "Hit"),
     "mmgraph.model": ("Model", "classifier"),
     "mmgraph.objectives": ("Late", "Supervised"),
     "mmgraph.run": ("Run",),
     "mmgraph.search": ("embed_new", "index_subgraphs", "subgraph"),
     "mmgraph.tasks": ("NodeClassification",),
-    "mmgraph.train": ("FitConfig", "Results", "evaluate", "fit"),
+    "mmgraph.train": ("Batches", "FitConfig", "Results", "evaluate", "fit"),
     "mmgraph.schema": ("EdgeSpec", "Modality", "NodeSpec", "Schema", "TargetSpec", "view"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

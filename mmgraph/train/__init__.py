@@ -1,8 +1,9 @@
 """Training, and the experiments around it: fits that can be killed, scores that stand beside their controls."""
 
+from mmgraph.train.batches import Batches
 from mmgraph.train.evaluate import evaluate
 from mmgraph.train.fit import FitConfig, Fitted, fit
 from mmgraph.train.record import record
 from mmgraph.train.results import Cell, Results
 
-__all__ = ["Cell", "FitConfig", "Fitted", "Results", "evaluate", "fit", "record"]
+__all__ = ["Batches", "Cell", "FitConfig", "Fitted", "Results", "evaluate", "fit", "record"]
