@@ -29,6 +29,10 @@ class PopulationConfig:
         scale: ``standard`` (mean 0, deviation 1) or ``rank`` (normal quantiles of the ranks).
         select: How many columns a modality keeps, by analysis of variance on training labels; ``None`` for all.
         drop_constant: Leave constant columns out instead of refusing them.
+        recall: The least share of the ``k`` nearest that must be found, e.g. .98; ``None`` for all. From some 5,000
+            subjects on a share is found in a fraction of the time (:func:`mmgraph.functional.nearest_rows`); where
+            nothing can be saved all are found. What was reached stands in :attr:`Population.recall`. The width of
+            the kernel is a mean over all pairs nevertheless.
         regime: What may be seen of the subjects outside training.
         anchor: Name of the subjects' node type.
 
@@ -51,6 +55,7 @@ class PopulationConfig:
     scale: Literal["standard", "rank"] = "standard"
     select: int | None = None
     drop_constant: bool = False
+    recall: float | None = None
     regime: Regime = "cohort_hidden"
     anchor: str = "subject"
 
@@ -78,6 +83,13 @@ class PopulationConfig:
                 raise ConfigError(
                     f"phenotypes[{name!r}] must be a positive threshold, or None for a category, got {threshold}"
                 )
+        if self.recall is not None and not 0 < self.recall < 1:
+            raise ConfigError(f"recall must be above 0 and below 1, or None to find all, got {self.recall}")
+        if self.recall is not None and (self.k is None or self.edges != "similarity"):
+            raise ConfigError(
+                f"recall={self.recall} needs the k nearest by similarity, got k={self.k} and edges={self.edges!r}; "
+                "leave recall out"
+            )
         if self.edges == "agreement" and self.level == "modality":
             raise ConfigError("edges='agreement' joins subjects; level must be 'anchor', got 'modality'")
 

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from mmgraph.errors import ConfigError
+from mmgraph.functional.cells import nearest_rows
 from mmgraph.functional.similarity import (
     BLOCK_ELEMENTS,
     Metric,
+    Neighbours,
     agree,
     agreement,
-    closeness,
     distance,
     nearest,
     pair_distance,
@@ -39,14 +40,21 @@ class Rule(NamedTuple):
     thresholds: Sequence[float | None]
     k: int | None
     what: str  # for messages
+    recall: float | None = None  # of the nearest by the metric, if they need not all be found
+
+
+class Joined(NamedTuple):
+    """Edges between rows, and how many of those asked for they are."""
+
+    index: Tensor  # [2, edges]
+    weight: Tensor  # [edges]
+    recall: float  # estimated share of the nearest that was found, the least of all groups; 1 where all were compared
 
 
 MOST_PAIRS = 50_000_000
 
 
-def join(
-    x: Tensor | None, owner: Tensor, groups: Sequence[Group], rule: Rule, phenotypes: Sequence[Tensor]
-) -> tuple[Tensor, Tensor]:
+def join(x: Tensor | None, owner: Tensor, groups: Sequence[Group], rule: Rule, phenotypes: Sequence[Tensor]) -> Joined:
     """The edges of some groups.
 
     Args:
@@ -57,13 +65,14 @@ def join(
         phenotypes: ``[subjects]`` each.
 
     Returns:
-        The edges ``[2, edges]`` between rows, each pair once, sorted by target, and their weights ``[edges]``.
+        The edges, each pair once, sorted by target, and their weights.
     """
     found = [_join_group(x, owner, group, rule, [values[owner] for values in phenotypes]) for group in groups]
-    index = torch.cat([pairs for pairs, _ in found], dim=1)
-    weight = torch.cat([weights for _, weights in found])
+    index = torch.cat([group.index for group in found], dim=1)
+    weight = torch.cat([group.weight for group in found])
     keys, first = _unique(index[1] * len(owner) + index[0])
-    return torch.stack([keys % len(owner), keys // len(owner)]), weight[first]
+    index = torch.stack([keys % len(owner), keys // len(owner)])
+    return Joined(index, weight[first], min(group.recall for group in found))
 
 
 def mean_distance(x: Tensor, *, metric: Metric) -> float:
@@ -86,9 +95,7 @@ def mean_distance(x: Tensor, *, metric: Metric) -> float:
     return mean
 
 
-def _join_group(
-    x: Tensor | None, owner: Tensor, group: Group, rule: Rule, phenotypes: Sequence[Tensor]
-) -> tuple[Tensor, Tensor]:
+def _join_group(x: Tensor | None, owner: Tensor, group: Group, rule: Rule, phenotypes: Sequence[Tensor]) -> Joined:
     targets = torch.from_numpy(np.flatnonzero(np.isin(owner.numpy(), group.targets)))
     sources = torch.from_numpy(np.flatnonzero(np.isin(owner.numpy(), group.sources)))
     own = torch.full((len(owner),), -1)
@@ -100,26 +107,35 @@ def _join_group(
         )
     if rule.k is None and len(targets) * len(sources) > MOST_PAIRS:
         raise ConfigError(f"k=None would hold {len(targets) * len(sources):,} pairs, more than {MOST_PAIRS:,}; give k")
-    score = _scorer(x, targets, sources, rule, phenotypes)
-    k = len(sources) if rule.k is None else rule.k
-    found = nearest(len(targets), len(sources), score, k=k, exclude=own[targets])
+    found, recall = _nearest(x, targets, sources, own[targets], rule, phenotypes)
     hit = found.index >= 0
     index = torch.stack([sources[found.index[hit]], targets[:, None].expand_as(hit)[hit]])
     if group.mutual:
         index = torch.cat([index, index.flip(0)], dim=1)
     weight = _weight(x, index, rule, phenotypes)
-    return index[:, weight > 0], weight[weight > 0]  # where a kernel underflows there is no edge
+    return Joined(index[:, weight > 0], weight[weight > 0], recall)  # where a kernel underflows there is no edge
+
+
+def _nearest(
+    x: Tensor | None, targets: Tensor, sources: Tensor, own: Tensor, rule: Rule, phenotypes: Sequence[Tensor]
+) -> tuple[Neighbours, float]:
+    """The best sources of each target, and the share of them that was found."""
+    k = len(sources) if rule.k is None else rule.k
+    if x is not None and not phenotypes:
+        assert rule.metric is not None
+        known = x[sources]
+        asked = known if torch.equal(targets, sources) else x[targets]
+        found = nearest_rows(asked, known, k=k, metric=rule.metric, recall=rule.recall, exclude=own)
+        return found.neighbours, found.recall
+    score = _scorer(x, targets, sources, rule, phenotypes)
+    return nearest(len(targets), len(sources), score, k=k, exclude=own), 1.0
 
 
 def _scorer(
     x: Tensor | None, targets: Tensor, sources: Tensor, rule: Rule, phenotypes: Sequence[Tensor]
 ) -> Callable[[slice], Tensor]:
-    """The score of blocks of targets against all sources; -inf where an edge would weigh nothing."""
+    """The weight of blocks of targets against all sources; -inf where it is zero."""
     shared = [values[sources] for values in phenotypes]
-    if x is not None and not shared:
-        assert rule.metric is not None
-        close = closeness(x[sources], metric=rule.metric)
-        return lambda rows: close(x[targets[rows]])
 
     def score(rows: slice) -> Tensor:
         block = targets[rows]

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +82,8 @@ class Population:
     widths: Mapping[str, float]
     phenotypes: Mapping[str, np.ndarray]
     reference: Tensor  # [subjects], whom those to come may be joined to
+    recall: Mapping[str, float] = field(default_factory=dict)
+    """Modality → share (estimated) of the nearest that its edges hold, where recall was asked for."""
 
     @classmethod
     def fit(cls, records: Records, split: Split | None = None, config: PopulationConfig | None = None) -> Population:
@@ -137,7 +139,7 @@ class Population:
             phenotypes={name: records.phenotypes[name] for name in config.phenotypes},
             reference=seen,
         )
-        population._join(groups)
+        population = population._join(groups)
         population.schema.check(graph)
         return population
 
@@ -171,7 +173,7 @@ class Population:
             },
             reference=torch.cat([self.reference, torch.zeros(len(records), dtype=torch.bool)]),
         )
-        larger._join([Group(targets, sources, mutual=False)])
+        larger = larger._join([Group(targets, sources, mutual=False)])
         self.schema.check(graph)
         return larger
 
@@ -180,10 +182,11 @@ class Population:
         """Id → row of the anchor."""
         return {one: row for row, one in enumerate(self.ids)}
 
-    def _join(self, groups: list[Group]) -> None:
-        """Adds the edges of some groups to the graph."""
+    def _join(self, groups: list[Group]) -> Population:
+        """Adds the edges of some groups to the graph, in place, and says what share of the nearest they are."""
         anchor = self.config.anchor
         phenotypes, thresholds = codes(self.phenotypes), list(self.config.phenotypes.values())
+        recall = dict(self.recall)
         for edge_type in self.schema.edges:
             source, relation, target = edge_type
             if relation == "of" or source != target:
@@ -195,12 +198,15 @@ class Population:
                 thresholds=thresholds,
                 k=self.config.k,
                 what=f"modality {name!r}" if relation != "agrees" else "the population",
+                recall=self.config.recall,
             )
             if relation == "agrees":
                 x, owner = None, torch.arange(len(self.ids))
             else:
                 x, owner = self.graph[name].x, self.graph[name, "of", anchor].edge_index[1]
-            index, weight = join(x, owner, groups, rule, phenotypes)
+            index, weight, share = join(x, owner, groups, rule, phenotypes)
+            if rule.recall is not None:
+                recall[name] = min(share, recall.get(name, 1.0))
             if source == anchor and relation != "agrees":
                 index = owner[index]  # from modality rows to their anchors
             store = self.graph[edge_type]
@@ -208,6 +214,7 @@ class Population:
             store.edge_index = torch.cat([old, index], dim=1)
             if self.config.weighted:
                 store.edge_weight = torch.cat([store.get("edge_weight", torch.empty(0)), weight])
+        return replace(self, recall=recall)
 
     def _check_new(self, records: Records) -> None:
         if set(records.modalities) != set(self.scaling):
@@ -243,6 +250,7 @@ class Population:
                     "ids": self.ids,
                     "channels": {name: scaling.channels for name, scaling in self.scaling.items()},
                     "widths": dict(self.widths),
+                    "recall": dict(self.recall),
                     "phenotypes": {name: _plain(values) for name, values in self.phenotypes.items()},
                 },
             )
@@ -280,6 +288,7 @@ class Population:
             config=PopulationConfig(**meta["config"]),
             scaling=scaling,
             widths=meta["widths"],
+            recall=meta.get("recall", {}),
             phenotypes={name: np.array(values, dtype=object) for name, values in meta["phenotypes"].items()},
             reference=torch.from_numpy(arrays["reference"]),
         )

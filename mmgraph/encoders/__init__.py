@@ -1,7 +1,12 @@
-"""Encoders: ``encoder(graph) -> {type: [rows, channels]}``, from the payload of each node to its features."""
+"""Encoders: ``encoder(graph) -> {type: [rows, channels]}``, from the payload of each node to its features.
+
+Frozen ones are ``frozen(payloads) -> [payloads, channels]``, and are called when the graph is built.
+"""
 
 from mmgraph.encoders.base import Encoder
+from mmgraph.encoders.frozen import Frozen, Identity
 from mmgraph.encoders.raw import Raw
 from mmgraph.encoders.table import Table
+from mmgraph.encoders.text import Sentences
 
-__all__ = ["Encoder", "Raw", "Table"]
+__all__ = ["Encoder", "Frozen", "Identity", "Raw", "Sentences", "Table"]

@@ -1,9 +1,12 @@
 """The mathematics: pure functions on tensors, each beside its formula and its source."""
 
+from mmgraph.functional.adjacency import Adjacency
+from mmgraph.functional.cells import Search, nearest_rows
 from mmgraph.functional.dense import product
 from mmgraph.functional.fusion import concat_parts, gated_parts, outer_parts, product_parts, sum_parts
 from mmgraph.functional.gather import gather
-from mmgraph.functional.message import Adjacency, aggregate, edge_softmax, symmetric_norm
+from mmgraph.functional.kmeans import kmeans
+from mmgraph.functional.message import aggregate, edge_softmax, symmetric_norm
 from mmgraph.functional.reach import ego, pool_reached, reach
 from mmgraph.functional.recurrent import gru
 from mmgraph.functional.relational import Relation, relational
@@ -12,6 +15,7 @@ from mmgraph.functional.similarity import agreement, closeness, distance, neares
 __all__ = [
     "Adjacency",
     "Relation",
+    "Search",
     "aggregate",
     "agreement",
     "closeness",
@@ -22,7 +26,9 @@ __all__ = [
     "gated_parts",
     "gather",
     "gru",
+    "kmeans",
     "nearest",
+    "nearest_rows",
     "outer_parts",
     "pool_reached",
     "product",

@@ -138,15 +138,20 @@ def mass(edges: Adjacency, values: Tensor | None = None, *, like: Tensor) -> Ten
     return sums(like.new_ones(edges.num_sources, 1), edges, values.detach().to(like.dtype)).flatten()
 
 
-def degree(index: Tensor, num_targets: int, *, weight: Tensor | None = None) -> Tensor:
+def degree(
+    index: Tensor, num_targets: int, *, weight: Tensor | None = None, dtype: torch.dtype | None = None
+) -> Tensor:
     """Sum of the weights of the edges that point at each target, ``[targets]``.
+
+    ``dtype`` is that of the result where no weights are given.
 
     Example:
         >>> degree(torch.tensor([[0, 1], [2, 2]]), 3)
         tensor([0., 0., 2.])
     """
-    ones = torch.ones(index.shape[1], device=index.device) if weight is None else weight
-    return ones.new_zeros(num_targets).index_add(0, index[1], ones)
+    if weight is None:
+        return torch.bincount(index[1], minlength=num_targets).to(dtype or torch.get_default_dtype())
+    return weight.new_zeros(num_targets).index_add(0, index[1], weight)
 
 
 def symmetric_norm(
@@ -156,6 +161,7 @@ def symmetric_norm(
     *,
     weight: Tensor | None = None,
     self_loops: bool,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     r"""Edges and weights of :math:`\hat D^{-1/2} \hat A \hat D^{-1/2}`, with :math:`\hat A = A + I` if asked.
 
@@ -172,6 +178,7 @@ def symmetric_norm(
         num_targets: Number of target rows.
         weight: ``[edges]``; by default 1.
         self_loops: Whether to add a loop of weight 1 to each node (then sources and targets are one type).
+        dtype: Of the weights, where none are given.
 
     Returns:
         The edges ``[2, edges (+ nodes)]`` and their weights.
@@ -181,16 +188,16 @@ def symmetric_norm(
         >>> index.tolist(), weight.tolist()
         ([[0, 1, 0, 1], [1, 0, 0, 1]], [0.5, 0.5, 0.5, 0.5])
     """
-    weight = torch.ones(index.shape[1], device=index.device) if weight is None else weight
     if self_loops:
         loops = torch.arange(num_targets, device=index.device)
         index = torch.cat([index, loops.expand(2, -1)], dim=1)
-        weight = torch.cat([weight, weight.new_ones(num_targets)])
-        source_degree = target_degree = degree(index, num_targets, weight=weight)
-    else:
-        target_degree = degree(index, num_targets, weight=weight)
-        source_degree = degree(index.flip(0), num_sources, weight=weight)
-    scale = source_degree[index[0]] * target_degree[index[1]]
+        weight = None if weight is None else torch.cat([weight, weight.new_ones(num_targets)])
+    source_degree = target_degree = degree(index, num_targets, weight=weight, dtype=dtype)
+    if not self_loops:
+        source_degree = degree(index.flip(0), num_sources, weight=weight, dtype=dtype)
+    scale = source_degree.index_select(0, index[0]) * target_degree.index_select(0, index[1])
+    if weight is None:
+        return index, scale.rsqrt_()  # each edge counts at both its ends, so no degree is 0
     return index, torch.where(scale > 0, weight * scale.clamp_min(1e-38).rsqrt(), torch.zeros_like(weight))
 
 

@@ -188,10 +188,19 @@ def nearest(
             has = (own >= 0).nonzero().flatten()
             scores = scores.index_put((has, own[has]), scores.new_tensor(-torch.inf))
         top, columns = scores.topk(k_kept, dim=1)  # [block, k]
-        by_column = columns.argsort(dim=1)
-        by_score = top.gather(1, by_column).argsort(dim=1, descending=True, stable=True)
-        order = by_column.gather(1, by_score)
-        best[rows, :k_kept] = top.gather(1, order)
-        index[rows, :k_kept] = columns.gather(1, order)
+        index[rows, :k_kept], best[rows, :k_kept] = in_order(Neighbours(columns, top))
     index[best == -torch.inf] = -1
     return Neighbours(index, best)
+
+
+def in_order(found: Neighbours) -> Neighbours:
+    """Best first, and equal ones by source row.
+
+    Example:
+        >>> in_order(Neighbours(torch.tensor([[4, 7, 2]]), torch.tensor([[0.0, 1.0, 0.0]]))).index
+        tensor([[7, 2, 4]])
+    """
+    by_row = found.index.argsort(dim=1)
+    by_score = found.score.gather(1, by_row).argsort(dim=1, descending=True, stable=True)
+    order = by_row.gather(1, by_score)
+    return Neighbours(found.index.gather(1, order), found.score.gather(1, order))

@@ -144,9 +144,9 @@ class GCN(Layer):
             joined = []
             for relation, sizes, like in zip(self.relations, rows, likes, strict=True):
                 index, weight = edges[relation]
-                weight = like.new_ones(index.shape[1]) if weight is None else weight.to(like.dtype)
+                weight, dtype = None if weight is None else weight.to(like.dtype), like.dtype
                 looped = self.self_loops and relation[0] == relation[2]
-                joined.append(symmetric_norm(index, *sizes, weight=weight, self_loops=looped))
+                joined.append(symmetric_norm(index, *sizes, weight=weight, self_loops=looped, dtype=dtype))
             found = Adjacency.several([(index, *sizes) for (index, _), sizes in zip(joined, rows, strict=True)])
             values = [weight.index_select(0, one.order) for one, (_, weight) in zip(found, joined, strict=True)]
             return [Relation(r[0], r[2], *pair) for r, *pair in zip(self.relations, found, values, strict=True)]

@@ -19,6 +19,7 @@ OPTIONS = {
     "level": {"k": 3, "level": "modality", "kernel": True, "metric": "cosine"},
     "product": {"k": None, "edges": "product", "phenotypes": PHENOTYPES, "regime": "single_query"},
     "agreement": {"k": 3, "edges": "agreement", "phenotypes": PHENOTYPES, "regime": "transductive"},
+    "recall": {"k": 3, "recall": 0.9},
 }
 every_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 
@@ -44,7 +45,7 @@ def same(one, other):
 
 def same_population(one, other):
     assert same(one.graph, other.graph)
-    for name in ("schema", "ids", "config", "widths"):
+    for name in ("schema", "ids", "config", "widths", "recall"):
         assert getattr(one, name) == getattr(other, name)
     assert list(one.schema.edges) == list(other.schema.edges)
     assert torch.equal(one.reference, other.reference)

@@ -79,7 +79,7 @@ def slow_join(x, owner, groups, config, phenotypes=()):
 
 
 def check_join(x, owner, groups, config, phenotypes=()):
-    index, weight = join(x, torch.tensor(owner), groups, config, phenotypes)
+    index, weight, _ = join(x, torch.tensor(owner), groups, config, phenotypes)
     expected = slow_join(None if x is None else x.double().numpy(), owner, groups, config, phenotypes)
     assert index.flip(0).T.tolist() == [list(edge) for edge in sorted(expected)]
     np.testing.assert_allclose(weight, [expected[edge] for edge in sorted(expected)], rtol=1e-5)
@@ -124,7 +124,7 @@ def test_phenotypes_alone_decide_without_a_modality():
     everyone = np.arange(5)
     config = rule(None, None, None, [None])
     check_join(None, [*range(5)], [Group(everyone, everyone, True)], config, phenotypes)
-    index, _ = join(None, everyone_owner(5), [Group(everyone, everyone, True)], config, phenotypes)
+    index, *_ = join(None, everyone_owner(5), [Group(everyone, everyone, True)], config, phenotypes)
     assert index.tolist() == [[1, 0, 4, 2], [0, 1, 2, 4]]
 
 
@@ -135,7 +135,7 @@ def everyone_owner(rows):
 def test_a_kernel_that_vanishes_makes_no_edge():
     x = torch.tensor([[0.0], [1.0], [1e4]])
     everyone = np.arange(3)
-    index, weight = join(x, everyone_owner(3), [Group(everyone, everyone, True)], rule(None, width=1.0), [])
+    index, weight, _ = join(x, everyone_owner(3), [Group(everyone, everyone, True)], rule(None, width=1.0), [])
     assert index.tolist() == [[1, 0], [0, 1]]
     assert (weight > 0).all()
 
@@ -149,13 +149,13 @@ def test_k_beyond_the_cohort_is_refused_by_value():
             join(cohort(5), everyone_owner(5), [Group(everyone, everyone, True)], rule(k), [])
     with pytest.raises(ConfigError, match="at most the 3 other .*got 4"):
         join(cohort(5), everyone_owner(5), [Group(np.array([3, 4]), np.array([0, 1, 2]), False)], rule(4), [])
-    index, _ = join(cohort(5), everyone_owner(5), [Group(np.array([3, 4]), np.array([0, 1, 2]), False)], rule(3), [])
+    index, *_ = join(cohort(5), everyone_owner(5), [Group(np.array([3, 4]), np.array([0, 1, 2]), False)], rule(3), [])
     assert index.tolist() == [[0, 1, 2, 0, 1, 2], [3, 3, 3, 4, 4, 4]]
 
 
 def test_nobody_to_join_needs_nobody():
     none, everyone = np.array([], dtype=int), np.arange(3)
-    index, weight = join(cohort(3), everyone_owner(3), [Group(none, everyone, False)], rule(10), [])
+    index, weight, _ = join(cohort(3), everyone_owner(3), [Group(none, everyone, False)], rule(10), [])
     assert index.shape == (2, 0)
     assert weight.shape == (0,)
 
@@ -179,7 +179,7 @@ def test_the_blocks_bound_the_memory():
         rule = Rule(metric="euclidean", width=None, thresholds=(), k=10, what="")
         join(x[:100], torch.arange(100), [Group(everyone[:100], everyone[:100], True)], rule, [])
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        index, _ = join(x, torch.arange(rows), [Group(everyone, everyone, True)], rule, [])
+        index, *_ = join(x, torch.arange(rows), [Group(everyone, everyone, True)], rule, [])
         assert rows * 10 <= index.shape[1] <= rows * 20
         print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
     """

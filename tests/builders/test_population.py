@@ -276,6 +276,11 @@ def test_agreement_keeps_those_with_most_in_common(records, split):
         ({"edges": "product", "phenotypes": {"age": 0}}, r"phenotypes\['age'\] must be a positive threshold.*got 0"),
         ({"edges": "product", "phenotypes": {"age": -1.5}}, "got -1.5"),
         ({"edges": "product", "phenotypes": {"age": NAN}}, "got nan"),
+        ({"recall": 1.0}, "recall must be above 0 and below 1, or None to find all, got 1.0"),
+        ({"recall": 0.0}, "got 0.0"),
+        ({"recall": NAN}, "got nan"),
+        ({"recall": 0.9, "k": None, "kernel": True}, "recall=0.9 needs the k nearest .*got k=None"),
+        ({"recall": 0.9, "edges": "product", "phenotypes": {"age": 1.0}}, "got k=10 and edges='product'"),
     ],
 )
 def test_options_that_can_not_work_are_refused_by_value(options, value):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from mmgraph.functional import cells, closeness, kmeans, nearest_rows
-from mmgraph.functional.kmeans import nearest_centres
+from mmgraph.functional.kmeans import _split_the_largest, nearest_centres
 
 METRICS = ("euclidean", "cosine", "correlation")
 
@@ -145,6 +145,45 @@ def test_where_cells_cost_more_than_they_save_all_are_compared(queries, sources)
     assert nearest_rows(x, y, k=3, recall=0.9).share == 1.0
 
 
+def test_a_row_is_no_neighbour_of_its_own_when_recall_is_measured():
+    x, own = clustered(8000, topics=3), torch.arange(8000)
+    found = nearest_rows(x, x, k=1, recall=0.9, exclude=own)
+    assert found.recall < 1
+    assert true_share(found, x, x, 1, "euclidean", own, slice(0, 8000, 4)) >= 0.9
+
+
+def test_recall_is_not_measured_on_the_rows_that_centres_start_from(monkeypatch):
+    def spy(y, count, **options):
+        seeds.append(options["seed"])
+        return kmeans(y, count, **options)
+
+    seeds = []
+    monkeypatch.setattr(cells, "kmeans", spy)
+    for seed in (0, 1):
+        nearest_rows(clustered(6000), clustered(6000), k=3, recall=0.9, seed=seed)
+        assert seeds[-1] != seed  # the seed of the sample
+    assert seeds[0] != seeds[1]
+
+
+def test_contenders_are_merged_before_they_fill_the_memory(monkeypatch):
+    sizes = []
+    merge = cells._merge
+
+    def spy(best, found):
+        sizes.append(sum(len(row) for row, _, _ in found))
+        return merge(best, found)
+
+    monkeypatch.setattr(cells, "_merge", spy)
+    monkeypatch.setattr(cells, "PENDING", 500)
+    monkeypatch.setattr(cells, "TILE", 40)
+    monkeypatch.setattr(cells, "BLOCK_ELEMENTS", 64 * 20)
+    y = torch.arange(2000.0)[:, None]  # each tile lies nearer than all before
+    x = torch.full((50, 1), 3000.0)
+    found = nearest_rows(x, y, k=6)
+    assert (found.neighbours.index == torch.arange(1999, 1993, -1)).all()
+    assert max(sizes) <= 500 + 20 * 6
+
+
 def test_many_neighbours_are_found_beyond_their_own_cell():
     x, own = clustered(8000, channels=3), torch.arange(8000)
     found = nearest_rows(x, x, k=120, recall=0.9, exclude=own)  # a cell holds thirty
@@ -218,10 +257,25 @@ def test_one_round_is_lloyds():
     np.testing.assert_allclose(kmeans(x, 20, rounds=1, seed=9), expected, atol=1e-5)
 
 
-def test_a_cell_with_more_than_its_share_is_split():
-    x = torch.cat([0.1 * noise(990, 2), 100 + 0.1 * noise(10, 2, seed=1)])
-    owner = nearest_centres(x, kmeans(x, 10, rounds=10), 1).flatten()
-    assert torch.bincount(owner.long(), minlength=10).max() < 400
+def test_a_centre_with_few_moves_to_a_cell_with_more_than_twice_its_share():
+    sample = torch.tensor([*range(12), 100, 101, 102, 200, 201, 202, 300, 301]).float()[:, None]  # a share is 4
+    cell = torch.tensor([0] * 12 + [1] * 3 + [2] * 3 + [3] * 2 + [4] * 0)
+    centres = torch.tensor([[5.5], [101.0], [201.0], [300.5], [400.0]])
+    moved = centres.clone()
+    _split_the_largest(moved, torch.bincount(cell, minlength=5), cell, sample)
+    assert torch.equal(moved[:4], centres[:4])
+    assert 0 <= moved[4] <= 11
+    cell[:4] = 1  # eight and seven: no more than twice
+    still = centres.clone()
+    _split_the_largest(still, torch.bincount(cell, minlength=5), cell, sample)
+    assert torch.equal(still, centres)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_large_cells_are_split_between_the_rounds(seed):
+    x = (100 * noise(40, 3)).repeat(25, 1) + 0.1 * noise(1000, 3, seed=1)  # forty heaps of 25
+    owner = nearest_centres(x, kmeans(x, 40, rounds=10, seed=seed), 1).flatten()
+    assert torch.bincount(owner.long(), minlength=40).max() <= 50  # where rounds alone leave 75 and more
 
 
 @pytest.mark.parametrize("rows", [1, 5])
