@@ -16,7 +16,7 @@ import torch
 from mmgraph.train.record import commit
 
 Work = Callable[[], object]
-TURN_S = 0.1
+TURN_S = 0.3
 
 
 def measure(
@@ -38,7 +38,7 @@ def measure(
         peers: Name of a peer → its way, and the least ratio that we promise (``None`` for none).
         bound: What no way can do without (the bytes, the matrix products).
         rounds: How often all run in turns; the first turn warms up and does not count. In a turn, what takes less than
-            a tenth of a second runs several times, so that it does not pay for the caches that the others have filled.
+            a third of a second runs several times, so that it does not pay for the caches that the others have filled.
         note: What else the reader must know.
     """
     works: dict[str, Work] = {"ours": ours, **{peer: work for peer, (work, _) in peers.items()}}

@@ -89,12 +89,12 @@ class Adjacency:
     @cached_property
     def reached(self) -> Reached | None:
         """The targets that any edge points at; ``None`` if they are nearly all."""
-        some = self.degree > 0
-        before = _starts(some)
-        if self.num_targets == 0 or int(before[-1]) > MOST_REACHED * self.num_targets:
+        degree = self.degree
+        if int(degree.count_nonzero()) > MOST_REACHED * self.num_targets or self.num_targets == 0:
             return None
+        some = degree > 0
         rows = some.nonzero().flatten()
-        return Reached(rows, torch.cat([self.offsets[rows], self.offsets[-1:]]), before)
+        return Reached(rows, torch.cat([self.offsets[rows], self.offsets[-1:]]), _starts(some))
 
     @cached_property
     def is_identity(self) -> bool:

@@ -36,7 +36,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, add: Tenso
         >>> product(torch.ones(1, 2), torch.tensor([[1.0, 2.0]]), torch.tensor([0.5]), add=torch.tensor([[10.0]]))
         tensor([[13.5000]])
     """
-    if len(x) % STEP == 0 and _suits(x, weight):
+    if x.shape[0] % STEP == 0 and _suits(x, weight):
         if add is None:
             return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
         return torch.ops.mkldnn._linear_pointwise.binary(x, add, weight, bias, "add")
@@ -60,7 +60,7 @@ def outer(turned: Tensor, y: Tensor) -> Tensor:
         >>> outer(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]]))
         tensor([[11.]])
     """
-    if len(y) % STEP == 0 and _suits(turned, y):
+    if y.shape[0] % STEP == 0 and _suits(turned, y):
         return torch.ops.mkldnn._linear_pointwise.default(turned, y.T, None, "none", [], "")
     return turned @ y
 
@@ -75,19 +75,19 @@ class Block(NamedTuple):
     rows: slice
     padded: int
 
+    @property
+    def size(self) -> int:
+        """How many rows they are themselves."""
+        return self.rows.stop - self.rows.start
+
     def of(self, x: Tensor) -> Tensor:
         """These rows of a matrix, ``[padded, channels]``."""
         part = x[self.rows]
-        return part if len(part) == self.padded else F.pad(part, (0, 0, 0, self.padded - len(part)))
+        return part if self.size == self.padded else F.pad(part, (0, 0, 0, self.padded - self.size))
 
     def turned(self, x: Tensor) -> Tensor:
         """These rows as columns, ``[channels, padded]``."""
-        part = x[self.rows]
-        if len(part) == self.padded:
-            return part.T.contiguous()
-        columns = x.new_zeros(x.shape[1], self.padded)
-        columns[:, : len(part)] = part.T
-        return columns
+        return self.of(x).T.contiguous()
 
 
 def blocks(rows: int, row_bytes: int, *, whole: bool) -> Iterator[Block]:

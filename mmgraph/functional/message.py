@@ -257,7 +257,8 @@ def padded(count: int, multiple: int) -> int:
 
 def _pad(offsets: Tensor, multiple: int) -> Tensor:
     """Adds runs without edges."""
-    missing = padded(len(offsets) - 1, multiple) - (len(offsets) - 1)
+    count = offsets.shape[0] - 1
+    missing = padded(count, multiple) - count
     return torch.cat([offsets, offsets[-1:].expand(missing)]) if missing else offsets
 
 
@@ -267,8 +268,8 @@ def _bags(x: Tensor, edges: Adjacency, values: Tensor | None, offsets: Tensor, *
         first, last = int(offsets[0]), int(offsets[-1])
         sources, offsets = sources[first:last], offsets - first
         values = None if values is None else values[first:last]
-    if len(sources) == 0 or x.shape[1] == 0:
-        return x.new_zeros(len(offsets) - 1, x.shape[1])
+    if sources.shape[0] == 0 or x.shape[1] == 0:
+        return x.new_zeros(offsets.shape[0] - 1, x.shape[1])
     bags = torch.embedding_bag(x.detach(), sources, offsets, False, _SUM, False, values, True)
     found: Tensor = bags[0]
     return found

@@ -164,7 +164,7 @@ class _Relational(torch.autograd.Function):
         wanted = plan.unpack(ctx.needs_input_grad[1:])
         grad = dict(zip(plan.targets, (one.contiguous() for one in grads), strict=True))
         back = _Parts(
-            x={name: torch.empty_like(x) if wanted.x[name] else None for name, x in parts.x.items()},
+            x={name: x.new_empty(0, x.shape[1]) if wanted.x[name] else None for name, x in parts.x.items()},
             values=[None] * len(parts.values),
             weight=[torch.zeros_like(weight.T) for weight in parts.weight],  # transposed, up to the end
             bias=[None] * len(parts.bias),
@@ -190,48 +190,48 @@ def _arrive(plan: _Plan, parts: _Parts, name: str, sent: Sequence[Tensor], *, na
     """What arrives at the rows of a name, block by block."""
     x, own, own_bias = parts.x[name], parts.own_weight[name], parts.own_bias[name]
     into = [number for number, relation in enumerate(plan.relations) if relation.target == name]
-    out = x.new_empty(len(x), len(own if own is not None else parts.weight[into[0]]))
     biased = [number for number in into if parts.bias[number] is not None]
     masses = [mass(plan.relations[number].edges, parts.values[number], like=x) for number in biased]
+    out = x.new_empty(0, (own if own is not None else parts.weight[into[0]]).shape[0])
     for block in _blocks(x, [x, *(sent[number] for number in into)]):
-        rows = block.rows
         total = None if own is None else product(block.of(x), own, own_bias)  # [block, out]
         for number in into:
             edges, values = plan.relations[number].edges, parts.values[number]
-            arrived, which = reached_sums(sent[number], edges, values, rows=rows, multiple=STEP)  # [reached, in]
-            weight = None if narrow else parts.weight[number]
-            total = _add(total, arrived, weight, which, block.padded)
+            arrived, which = reached_sums(sent[number], edges, values, rows=block.rows, multiple=STEP)  # [reached, in]
+            total = _add(total, arrived, None if narrow else parts.weight[number], which, block.padded)
         assert total is not None  # a name is a target, or has a weight of its own
-        out[rows] = total[: rows.stop - rows.start]
+        total = total.resize_(block.size, total.shape[1])  # no view, which could not be changed in place
         for number, weighed in zip(biased, masses, strict=True):
-            out[rows].addr_(weighed[rows], parts.bias[number])
+            total.addr_(weighed[block.rows], parts.bias[number])
         if own is None and own_bias is not None:
-            out[rows] += own_bias
+            total += own_bias
+        out = _put(total, block, out, x.shape[0])
     return out
 
 
 def _return(plan: _Plan, parts: _Parts, name: str, grad: Mapping[str, Tensor], back: _Parts) -> None:
     """The gradient of the rows of a name, and what they add to those of the matrices, block by block."""
-    x, own, d_x = parts.x[name], parts.own_weight.get(name), back.x[name]
+    x, own, wanted = parts.x[name], parts.own_weight.get(name), back.x[name] is not None
     out_of = []
     for number, relation in enumerate(plan.relations):
         if relation.source == name:
             values = None if relation.back is None else relation.back.to(x.dtype)
             out_of.append((number, relation.edges.transposed, values, grad[relation.target]))
     for block in _blocks(x, [x, *(sent for *_, sent in out_of)]):
-        rows = block.rows
         total, turned = None, block.turned(x)  # [in, block]
         if own is not None:
             arrived = block.of(grad[name])
             back.own_weight[name] += outer(turned, arrived)
-            total = None if d_x is None else product(arrived, own.T)  # [block, in]
+            total = product(arrived, own.T) if wanted else None  # [block, in]
         for number, edges, values, sent in out_of:
-            arrived, which = reached_sums(sent, edges, values, rows=rows, multiple=STEP)  # [reached, out]
-            back.weight[number] += outer(turned if which is None else _turn(x[rows], which, len(arrived)), arrived)
-            if d_x is not None:
+            arrived, which = reached_sums(sent, edges, values, rows=block.rows, multiple=STEP)  # [reached, out]
+            seen = turned if which is None else _turn(x[block.rows], which, arrived.shape[0])
+            back.weight[number] += outer(seen, arrived)
+            if wanted:
                 total = _add(total, arrived, parts.weight[number].T, which, block.padded)
-        if d_x is not None:
-            d_x[rows] = 0 if total is None else total[: rows.stop - rows.start]
+        if wanted:
+            total = torch.zeros_like(x[block.rows]) if total is None else total.resize_(block.size, x.shape[1])
+            back.x[name] = _put(total, block, back.x[name], x.shape[0])
 
 
 def _add(total: Tensor | None, x: Tensor, weight: Tensor | None, which: Tensor | None, rows: int) -> Tensor:
@@ -243,6 +243,15 @@ def _add(total: Tensor | None, x: Tensor, weight: Tensor | None, which: Tensor |
         return x if total is None else total.add_(x)
     total = x.new_zeros(rows, x.shape[1]) if total is None else total
     return total.index_add_(0, which, x[: len(which)]) if len(which) else total
+
+
+def _put(part: Tensor, block: Block, whole: Tensor, rows: int) -> Tensor:
+    """Puts a block into a whole of so many rows: the block itself, or what the first block makes."""
+    if block.size == rows:
+        return part
+    whole = part.new_empty(rows, part.shape[1]) if whole.shape[0] == 0 else whole
+    whole[block.rows] = part
+    return whole
 
 
 def _turn(x: Tensor, which: Tensor, count: int) -> Tensor:
