@@ -1,7 +1,8 @@
 """Measures speed beside the peers, and writes docs/benchmarks.json and docs/benchmarks.md.
 
-Command: make bench. Each benchmark runs in a process of its own, on one thread; ours and its peers run in turns, after
-their results have been compared; what is reported is the median of the processor's time.
+Command: make bench; `python benchmarks/bench.py epoch layers` measures some anew and keeps the others. Each runs in a
+process of its own, on one thread; ours and its peers run in turns, after their results have been compared; what is
+reported is the median of the processor's time.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from mmgraph.files import write_bytes, write_json
+from mmgraph.files import read_json, write_bytes, write_json
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ("collate", "epoch", "layers", "sampling", "scale", "knn", "encode", "start")
@@ -54,22 +55,27 @@ def _best(work: Callable[[], object], times: int = 20) -> float:
 
 def main() -> None:
     names = sys.argv[1:] or list(BENCHMARKS)
-    bounds, found = machine(), []
+    kept = [] if names == list(BENCHMARKS) else read_json(ROOT / "docs" / "benchmarks.json")["benchmarks"]
+    bounds, found = machine(), {name: [one for one in kept if one["command"] == command(name)] for name in BENCHMARKS}
     for name in names:
         done = subprocess.run(
-            [sys.executable, f"benchmarks/{name}.py"],
+            [sys.executable, *command(name).split()[1:]],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             check=True,
             text=True,
         )
-        found += json.loads(done.stdout)
+        found[name] = json.loads(done.stdout)
         sys.stderr.write(f"{name}: done\n")
-    if names == list(BENCHMARKS):
-        write_json(ROOT / "docs" / "benchmarks.json", {"machine": bounds, "benchmarks": found})
-        write_bytes(ROOT / "docs" / "benchmarks.md", page(bounds, found).encode())
-    sys.stdout.write(json.dumps({"machine": bounds, "benchmarks": found}, indent=2) + "\n")
+    rows = [one for name in BENCHMARKS for one in found[name]]
+    write_json(ROOT / "docs" / "benchmarks.json", {"machine": bounds, "benchmarks": rows})
+    write_bytes(ROOT / "docs" / "benchmarks.md", page(bounds, rows).encode())
+    sys.stdout.write(json.dumps({"machine": bounds, "benchmarks": rows}, indent=2) + "\n")
+
+
+def command(name: str) -> str:
+    return f"python benchmarks/{name}.py"
 
 
 def page(bounds: dict[str, float], found: list[dict[str, Any]]) -> str:
@@ -94,7 +100,7 @@ def page(bounds: dict[str, float], found: list[dict[str, Any]]) -> str:
         peer = "" if one["peer"] is None else f"{one['peer']:.3g} ({one['peer_name']})"
         ratio = "" if one["ratio"] is None else f"**{one['ratio']:.1f}×**"
         lines.append(f"| {one['name']} | {one['ours']:.3g} | {peer} | {ratio} | {least} | {bound} |")
-    if notes := [f"- {one['name']}: {one['note']}" for one in found if one["note"]]:
+    if notes := dict.fromkeys(f"- {one['name']}: {one['note']}" for one in found if one["note"]):
         lines += ["", *notes]
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""Records, splits, datasets and files: what graphs are made from, and how they are kept."""
+"""What graphs are made from, how they are kept, and how they are read: in batches, or sampled from a large one."""
 
 from mmgraph.data.collection import Collection, OutOfRangeError
 from mmgraph.data.columns.columns import Column, Columns

@@ -150,7 +150,7 @@ class _Relational(torch.autograd.Function):
     def forward(ctx: Any, plan: _Plan, *tensors: Tensor | None) -> tuple[Tensor, ...]:
         ctx.plan = plan
         ctx.save_for_backward(*tensors)
-        parts = plan.unpack([None if tensor is None else tensor.detach() for tensor in tensors])
+        parts = plan.unpack(tensors)
         sent = [parts.x[relation.source] for relation in plan.relations]
         narrow = bool(sent) and parts.weight[0].shape[0] < parts.weight[0].shape[1]
         if narrow:  # then rows are multiplied before they are summed
@@ -160,7 +160,7 @@ class _Relational(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        plan, parts = ctx.plan, ctx.plan.unpack([None if t is None else t.detach() for t in ctx.saved_tensors])
+        plan, parts = ctx.plan, ctx.plan.unpack(ctx.saved_tensors)
         wanted = plan.unpack(ctx.needs_input_grad[1:])
         grad = dict(zip(plan.targets, (one.contiguous() for one in grads), strict=True))
         back = _Parts(
@@ -255,8 +255,8 @@ def _put(part: Tensor, block: Block, whole: Tensor, rows: int) -> Tensor:
 
 
 def _turn(x: Tensor, which: Tensor, count: int) -> Tensor:
-    """Some rows as columns, ``[channels, count]``; what stands in those beyond the last meets zeros."""
-    return x.index_select(0, F.pad(which, (0, count - len(which)))).T
+    """Some rows as columns, ``[channels, count]``, with columns of zeros after the last."""
+    return F.pad(x.index_select(0, which), (0, 0, 0, count - len(which))).T
 
 
 def _blocks(x: Tensor, read: Sequence[Tensor]) -> Iterator[Block]:

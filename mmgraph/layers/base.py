@@ -74,10 +74,7 @@ def edge_sets(graph: HeteroData) -> Edges:
         >>> edge_sets(graph)["a", "to", "b"].weight is None, edge_sets(graph) is edge_sets(graph)
         (True, True)
     """
-    sets = {
-        edge_type: EdgeSet(graph[edge_type].edge_index, graph[edge_type].get("edge_weight"))
-        for edge_type in graph.edge_types
-    }
+    sets = {name: EdgeSet(store.edge_index, store.get("edge_weight")) for name, store in graph.edge_items()}
     edges: Edges | None = _EDGES.get(graph)
     if edges is None or not edges.are_of(sets):
         edges = _EDGES[graph] = Edges(sets)

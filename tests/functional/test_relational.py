@@ -141,6 +141,19 @@ def test_single_precision_keeps_five_digits(edges):
         torch.testing.assert_close(mine.double(), other, rtol=1e-5, atol=1e-5 * float(other.abs().max()))
 
 
+def test_what_nothing_reads_spoils_nothing():
+    """A row that is infinite and has no edges: some rows are padded, and none of them by it."""
+    torch.manual_seed(0)
+    rows = 2000
+    index = torch.randint(1, rows, (2, 700))  # few are reached
+    x, weight = torch.randn(rows, 8), torch.randn(8, 8, requires_grad=True)
+    x[0] = torch.inf
+    out = relational({"a": x}, [Relation("a", "a", Adjacency(index, rows, rows))], [weight])["a"]
+    assert out.isfinite().all()
+    (grad,) = torch.autograd.grad(out.sum(), weight)
+    assert grad.isfinite().all()
+
+
 def test_gradients_are_right():
     torch.manual_seed(0)
     index = torch.tensor([[0, 1, 2, 0], [0, 0, 1, 1]])
