@@ -29,6 +29,9 @@ class Adjacency:
         num_sources: Number of source rows.
         num_targets: Number of target rows.
 
+    Raises:
+        ValueError: A target is not one of the rows; so it is for a source, once the way back is asked for.
+
     Attributes:
         order: ``[edges]``, the edges sorted by target: positions in ``index``.
         sources: ``[edges]``, the source rows in that order.
@@ -129,15 +132,27 @@ def _sort(edges: Sequence[Adjacency], sources: Sequence[Tensor], targets: Sequen
     dtype = torch.int32 if most < 2**31 else torch.int64  # half the bytes
     first = [sum(rows[:number]) for number in range(len(rows))]  # row of a set among all rows
     joined = torch.cat([target.to(dtype) + start for target, start in zip(targets, first, strict=True)])
+    compiling = torch.compiler.is_compiling()
+    if not compiling and any(counts) and int(torch.cat(list(targets)).min()) < 0:
+        _refuse(edges, targets)
     by_target, order = joined.sort(stable=True)
     by_source = torch.cat([source.to(dtype) for source in sources]).index_select(0, order)
     starts = _starts(torch.bincount(joined, minlength=sum(rows))).to(dtype)
+    if not compiling and starts[[*first, sum(rows)]].diff().tolist() != counts:  # one has counted among the next set's
+        _refuse(edges, targets)
     edge = 0
     for one, count, start in zip(edges, counts, first, strict=True):
         mine = slice(edge, edge + count)
         one.targets, one.sources, one.order = by_target[mine] - start, by_source[mine], order[mine] - edge
         one.offsets = starts[start : start + one.num_targets + 1] - edge
         edge += count
+
+
+def _refuse(edges: Sequence[Adjacency], targets: Sequence[Tensor]) -> None:
+    """Names the first end that is no row."""
+    for one, target in zip(edges, targets, strict=True):
+        if wrong := target[(target < 0) | (target >= one.num_targets)].tolist():
+            raise ValueError(f"Edges must lead to rows below {one.num_targets}, got {wrong[0]}")
 
 
 def _starts(counts: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -73,3 +74,18 @@ def test_edges_of_any_integer_type():
         found = Adjacency(index.to(dtype), 3, 2)
         assert torch.equal(found.sources, expected.sources)
         assert torch.equal(aggregate(torch.eye(3), found), aggregate(torch.eye(3), expected))
+
+
+@pytest.mark.parametrize("wrong", [2, 7])
+def test_a_row_that_is_not_there_is_named(wrong):
+    fine, index = torch.tensor([[0, 1], [1, 0]]), torch.tensor([[0, 1], [1, wrong]])
+    with pytest.raises(ValueError, match=f"rows below 2, got {wrong}"):
+        Adjacency(index, 2, 2)
+    with pytest.raises(ValueError, match=f"rows below 2, got {wrong}"):
+        Adjacency.several([(index, 2, 2), (fine, 2, 2)])
+    with pytest.raises(ValueError, match=f"rows below 2, got {wrong}"):
+        Adjacency(index.flip(0), 2, 2).transposed  # noqa: B018
+    negative = torch.tensor([[0], [-1]])
+    for edges, got in ([(negative, 2, 2)], -1), ([(index, 2, 2), (negative, 2, 2)], wrong):
+        with pytest.raises(ValueError, match=f"rows below 2, got {got}"):
+            Adjacency.several(edges)
