@@ -165,7 +165,6 @@ class Collection:
         Raises:
             DataError: There is no such payload.
             ArtifactError: A file is damaged.
-            MissingPackageError: pyarrow is not installed.
         """
         key = name if kind is None else (kind, name)
         if key not in self._payloads:
@@ -178,7 +177,6 @@ class Collection:
         Raises:
             OutOfRangeError: There is no such sample.
             ArtifactError: A file is damaged.
-            MissingPackageError: pyarrow is not installed.
         """
         (number,) = self._numbers([index]).tolist()
         self._guard.admit(np.array([number]))

@@ -4,9 +4,10 @@ Frozen ones are ``frozen(payloads) -> [payloads, channels]``, and are called whe
 """
 
 from mmgraph.encoders.base import Encoder
-from mmgraph.encoders.frozen import Frozen, Identity
+from mmgraph.encoders.cache import FeatureCache
+from mmgraph.encoders.frozen import Encoded, Frozen
 from mmgraph.encoders.raw import Raw
 from mmgraph.encoders.table import Table
 from mmgraph.encoders.text import Sentences
 
-__all__ = ["Encoder", "Frozen", "Identity", "Raw", "Sentences", "Table"]
+__all__ = ["Encoded", "Encoder", "FeatureCache", "Frozen", "Raw", "Sentences", "Table"]

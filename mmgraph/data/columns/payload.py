@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from mmgraph.data.columns.layout import column_name
 from mmgraph.data.format import file_name
 from mmgraph.errors import ArtifactError, DataError
-from mmgraph.optional import require
 
 if TYPE_CHECKING:
     from mmgraph.data.columns.columns import Columns
@@ -91,7 +90,7 @@ class PayloadBuffer:
         """The next file, its name and all its bytes, and nothing if no values wait."""
         if not self.values:
             return None
-        pa = require("pyarrow", extra="store")
+        import pyarrow as pa
         kind = {"string": pa.large_string(), "binary": pa.large_binary(), None: pa.null()}[self.head.kind]
         table = pa.table({self.head.name: pa.array(self.values, type=kind)})
         sink = pa.BufferOutputStream()
@@ -115,7 +114,7 @@ class Payload:
 
     def all(self) -> Any:
         """All values as one ``pyarrow.ChunkedArray``, mapped, not read."""
-        pa = require("pyarrow", extra="store")
+        import pyarrow as pa
         kind = {"string": pa.large_string(), "binary": pa.large_binary(), None: pa.null()}[self.head.kind]
         segments = [self._segment(number) for number in range(len(self.head.segments))]
         chunks = [chunk.cast(kind) if chunk.type != kind else chunk for one in segments for chunk in one.chunks]
@@ -135,7 +134,7 @@ class Payload:
 
     def _segment(self, number: int) -> Any:
         if number not in self._segments:
-            pa = require("pyarrow", extra="store")
+            import pyarrow as pa
             segment = self.head.segments[number]
             path = self._columns.file(segment.file)
             try:
