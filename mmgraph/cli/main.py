@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from mmgraph.errors import ArtifactError, ConfigError, DataError, MissingPackageError, MMGraphError, SchemaError
 
 COMMANDS = {
+    "build": "make a graph from tables, pictures, recordings and texts",
     "run": "carry a recipe out: train a model beside its controls, write scores, index and report",
     "ls": "list the recipes, the datasets and the runs",
     "search": "find the subjects of a run whose subgraphs are most like one subject's",
@@ -30,6 +31,7 @@ options:
 
 examples:
   mmgraph ls
+  mmgraph build graph.toml -o shop
   mmgraph run population_wdbc --runs 3 --population.k 5
   mmgraph search runs/population_wdbc-1a2b3c4d --id patient-007 -k 5
   mmgraph report runs/population_wdbc-1a2b3c4d

@@ -2,6 +2,7 @@
 
 from mmgraph.data.collection import Collection, OutOfRangeError
 from mmgraph.data.columns.columns import Column, Columns
+from mmgraph.data.columns.payload import PayloadKey, Stream
 from mmgraph.data.columns.writer import ColumnsWriter
 from mmgraph.data.csc import Csc, open_csc, save_csc
 from mmgraph.data.graph_file import load_graph, save_graph
@@ -30,9 +31,11 @@ __all__ = [
     "NeighbourSampler",
     "NodeSeeds",
     "OutOfRangeError",
+    "PayloadKey",
     "Records",
     "Sampled",
     "Split",
+    "Stream",
     "dataset_names",
     "drop_modalities",
     "load_dataset",

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import sys
 import tomllib
-import urllib.request
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from mmgraph.data.fetch import bar, check_url, fetch
 from mmgraph.errors import DataError
-from mmgraph.files import sha256, write_bytes
+from mmgraph.files import sha256
+
+LISTING = "files.tsv"
+_THREADS = 8
 
 
 class File(BaseModel):
@@ -35,13 +42,50 @@ class File(BaseModel):
     @field_validator("url")
     @classmethod
     def _is_safe(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("https://", "file://")):
-            raise ValueError(f"a url must be https or file, got {value!r}")
-        return value
+        return value if value is None else check_url(value)
+
+
+class _Listing(BaseModel):
+    """How the lines of ``files.tsv`` become files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: str = ""
+    base: str | None = None
+
+    def read(self, path: Path) -> list[dict[str, Any]]:
+        lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+        if not lines or lines[0] != ["path", "bytes", "sha256"]:
+            raise DataError(f"{str(path)!r} must begin with the columns path, bytes and sha256, parted by tabs")
+        if wrong := [number for number, line in enumerate(lines, 1) if len(line) != 3]:
+            raise DataError(f"{str(path)!r} must have 3 columns, parted by tabs, got another number in line {wrong[0]}")
+        return [
+            {
+                "path": f"{self.folder}/{name}" if self.folder else name,
+                "bytes": size,
+                "sha256": digest,
+                "url": None if self.base is None else f"{self.base}/{quote(name)}",
+            }
+            for name, size, digest in lines[1:]
+        ]
 
 
 class Manifest(BaseModel):
-    """What ``datasets/<name>/manifest.toml`` says."""
+    """What ``datasets/<name>/manifest.toml`` says.
+
+    Args:
+        name: Of the dataset, as its folder.
+        title: A few words.
+        description: A few sentences.
+        licence: Under which the data may be used.
+        citation: Whom to cite.
+        source: Where it is from, for people.
+        folder: Below which its files are looked for; by default its name.
+        files: Its files, each for itself.
+        listed: Many files that belong together (pictures, recordings): they are all found in one folder. In TOML they
+            are a table ``[listing]`` with ``base`` (of their URLs) and ``folder`` (that they are put in), and
+            ``files.tsv`` beside it: a line a file with ``path``, ``bytes`` and ``sha256``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,6 +97,7 @@ class Manifest(BaseModel):
     source: str
     folder: str = ""
     files: tuple[File, ...] = ()
+    listed: tuple[File, ...] = ()
 
     @field_validator("name", "folder")
     @classmethod
@@ -61,61 +106,84 @@ class Manifest(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """Reads a manifest.
+        """Reads a manifest, and the listing beside it if it has one.
 
         Raises:
-            DataError: The file is not TOML, or not a manifest.
+            DataError: The file is not TOML, or not a manifest, or its listing is none.
         """
         try:
-            return cls(**tomllib.loads(path.read_text(encoding="utf-8")))
-        except (tomllib.TOMLDecodeError, ValidationError) as error:
+            fields = tomllib.loads(path.read_text(encoding="utf-8"))
+            if "listing" in fields:
+                fields["listed"] = _Listing.model_validate(fields.pop("listing")).read(path.with_name(LISTING))
+            return cls(**fields)
+        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
             raise DataError(f"{str(path)!r} is not a manifest: {error}") from None
 
-    def locate(self) -> dict[str, Path]:
+    def locate(self, *, progress: bool = False) -> dict[str, Path]:
         """Finds the files of a dataset, fetching those that have a source and are nowhere yet.
 
         Looks in ``MMGRAPH_DATA``, then in ``../shared/data``, then in the user's cache; every file's checksum
-        is compared before it is used. With ``MMGRAPH_OFFLINE`` set, nothing is fetched.
+        is compared before it is used. With ``MMGRAPH_OFFLINE`` set, nothing is fetched. What was cut off is gone on
+        with the next time.
+
+        Args:
+            progress: Show on the terminal how much has been fetched.
 
         Raises:
             DataError: A file is missing and has no source, can't be fetched, or has other bytes.
         """
-        return {file.path: self._locate(file) for file in self.files}
+        places = [(file, self._place([file]) / file.path) for file in self.files]
+        listed = self._place(self.listed)
+        places += [(file, listed / file.path) for file in self.listed]
+        missing = [(file, path) for file, path in places if not path.is_file()]
+        self._check_can_fetch([file for file, _ in missing])
+        _in_threads(self._check, [place for place in places if place[1].is_file()])
+        total = sum(file.bytes for file, _ in missing)
+        with bar(self.name, total, show=progress and bool(missing)) as tell:
 
-    def _locate(self, file: File) -> Path:
-        roots = data_roots()
-        for root in roots:
-            path = root / (self.folder or self.name) / file.path
-            if path.is_file():
-                self._check(path, file)
-                return path
-        if file.url is None or os.environ.get("MMGRAPH_OFFLINE"):
-            why = "It can't be fetched by itself" if file.url is None else "MMGRAPH_OFFLINE forbids to fetch it"
-            looked = ", ".join(str(root / (self.folder or self.name)) for root in roots)
-            raise DataError(
-                f"Dataset {self.name!r} needs {file.path!r}, which is in none of: {looked}. "
-                f"{why}; see {self.source}, and put it below the folder that MMGRAPH_DATA names"
-            )
-        path = roots[-1] / (self.folder or self.name) / file.path
-        try:
-            with urllib.request.urlopen(file.url, timeout=60) as response:
-                data = response.read(file.bytes + 1)
-        except OSError as error:
-            raise DataError(f"Dataset {self.name!r} needs {file.url}, which could not be fetched: {error}") from None
-        if len(data) != file.bytes or hashlib.sha256(data).hexdigest() != file.sha256:
-            raise DataError(
-                f"{file.url} must have {file.bytes} bytes with sha256 {file.sha256[:12]}…, "
-                f"got {'more' if len(data) > file.bytes else len(data)}: it has changed at its source"
-            )
-        write_bytes(path, data)
-        return path
+            def get(file: File, path: Path) -> None:
+                told = partial(tell, file.path)
+                fetch(str(file.url), path, size=file.bytes, sha256=file.sha256, progress=told)
 
-    def _check(self, path: Path, file: File) -> None:
+            _in_threads(get, missing)
+        return {file.path: path for file, path in places}
+
+    def _place(self, files: Sequence[File]) -> Path:
+        """The first folder that has all of some files; the user's cache if none has."""
+        folders = self._folders()
+        return next((one for one in folders if all((one / file.path).is_file() for file in files)), folders[-1])
+
+    def _folders(self) -> list[Path]:
+        return [root / (self.folder or self.name) for root in data_roots()]
+
+    def _check_can_fetch(self, missing: Sequence[File]) -> None:
+        offline = bool(os.environ.get("MMGRAPH_OFFLINE"))
+        stuck = [file for file in missing if offline or file.url is None]
+        if not stuck:
+            return
+        why = "It can't be fetched by itself" if stuck[0].url is None else "MMGRAPH_OFFLINE forbids to fetch it"
+        looked = ", ".join(str(folder) for folder in self._folders())
+        more = f" and {len(stuck) - 1} more, together" if len(stuck) > 1 else ""
+        raise DataError(
+            f"Dataset {self.name!r} needs {stuck[0].path!r}{more}, which is in none of: {looked}. "
+            f"{why}; see {self.source}, and put it below the folder that MMGRAPH_DATA names"
+        )
+
+    def _check(self, file: File, path: Path) -> None:
         if (size := path.stat().st_size) != file.bytes or sha256(path) != file.sha256:
             raise DataError(
                 f"{str(path)!r} must have {file.bytes} bytes with sha256 {file.sha256[:12]}…, got {size} bytes "
                 f"with {sha256(path)[:12]}…; remove it to fetch it again from {file.url or self.source}"
             )
+
+
+def _in_threads(work: Callable[[File, Path], None], files: Sequence[tuple[File, Path]]) -> None:
+    """Does the same with many files; after the first that fails no other is begun."""
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        deque(pool.map(lambda one: work(*one), files), maxlen=0)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _inside(path: str) -> str:
@@ -181,4 +249,4 @@ def load_dataset(name: str, **options: Any) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return module.build(manifest.locate(), **options)
+    return module.build(manifest.locate(progress=sys.stderr.isatty()), **options)

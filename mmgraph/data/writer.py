@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +14,7 @@ import numpy as np
 from mmgraph.data.columns.columns import Columns
 from mmgraph.data.columns.contents import KIND, Contents, read_contents, read_schema, read_splits
 from mmgraph.data.columns.layout import UNIT, AttributeLayout, Layout, StoreLayout, column_name, parts_of
-from mmgraph.data.columns.payload import PayloadBuffer, PayloadHead, PayloadKey, Value
+from mmgraph.data.columns.payload import PayloadBuffer, PayloadHead, PayloadKey, Stream, Value
 from mmgraph.data.columns.writer import ColumnsWriter
 from mmgraph.errors import ArtifactError, DataError
 from mmgraph.schema import Schema
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
 _PENDING_SAMPLES = 4096
+_STREAMED = 256  # values of a stream that are held at once
 
-Payloads = Mapping[PayloadKey, Value | Sequence[Value]]
+Payloads = Mapping[PayloadKey, Value | Sequence[Value] | Stream]
 """Name → one value for the sample; (node type, name) → one value a node."""
 
 
@@ -98,6 +100,7 @@ class CollectionWriter:
             graph: The graph: plain tensors on the CPU, and ``num_nodes``. All graphs of a collection have the same
                 types, attributes, dtypes and shapes of rows; a missing modality is a type with 0 rows.
             payloads: What the sample and its nodes stand for: strings, bytes or None; the same names in all samples.
+                A :class:`Stream` of values is written as it is read.
             split: The split that the sample belongs to.
 
         Raises:
@@ -119,8 +122,9 @@ class CollectionWriter:
         self._payloads = buffers
         for key, (head, given) in values.items():
             buffer = buffers.setdefault(key, PayloadBuffer(head))
-            if buffer.add(given):
-                self._flush_payload(buffer)
+            for part in [given] if not isinstance(given, Stream) else _parts(key, given):
+                if buffer.add(part):
+                    self._flush_payload(buffer)
         if split is not None:
             ranges = self._splits.setdefault(split, [])
             if ranges and ranges[-1][1] == self._samples:
@@ -234,34 +238,45 @@ class CollectionWriter:
 
     def _check_payloads(
         self, payloads: Payloads, counts: Mapping[Any, int]
-    ) -> dict[PayloadKey, tuple[PayloadHead, Sequence[Value]]]:
+    ) -> dict[PayloadKey, tuple[PayloadHead, Sequence[Value] | Stream]]:
         if self._payloads is not None and payloads.keys() != self._payloads.keys():
             raise DataError(
                 f"All samples must have the same payloads, {list(self._payloads)}, got {list(payloads)}; "
                 "give None where there is no value"
             )
-        checked: dict[PayloadKey, tuple[PayloadHead, Sequence[Value]]] = {}
+        checked: dict[PayloadKey, tuple[PayloadHead, Sequence[Value] | Stream]] = {}
         for key, given in payloads.items():
             kind, name = (None, key) if isinstance(key, str) else key
             if kind is not None and kind not in counts:
                 raise DataError(f"Payload {key!r} must be on a node type of the graph, got {kind!r}")
             head = self._payloads[key].head if self._payloads else PayloadHead(type=kind, name=name)
             if kind is None:
-                values: Sequence[Value] = [given]  # type: ignore[list-item]
+                values: Sequence[Value] | Stream = [given]  # type: ignore[list-item]
             elif isinstance(given, (str, bytes)) or given is None or len(given) != counts[kind]:
                 got = (
                     type(given).__name__ if isinstance(given, (str, bytes)) or given is None else f"{len(given)} values"
                 )
                 raise DataError(f"Payload {key!r} must have one value a node, {counts[kind]}, got {got}")
             else:
-                values = list(given)
-            PayloadBuffer(head).check(values, head.kind)
+                values = given if isinstance(given, Stream) else list(given)
+            if not isinstance(values, Stream):
+                PayloadBuffer(head).check(values, head.kind)
             checked[key] = (head, values)
         return checked
 
     def _flush_payload(self, buffer: PayloadBuffer) -> None:
         if (file := buffer.flush()) is not None:
             self._columns.put(*file)
+
+
+def _parts(key: PayloadKey, stream: Stream) -> Iterator[list[Value]]:
+    """The values of a stream, some at a time."""
+    values, count = iter(stream.values), 0
+    while part := list(islice(values, _STREAMED)):
+        count += len(part)
+        yield part
+    if count != stream.count:
+        raise DataError(f"Payload {key!r} must have one value a node, {stream.count}, got {count} in its stream")
 
 
 def _check_split(split: object) -> None:

@@ -5,9 +5,36 @@ Frozen ones are ``frozen(payloads) -> [payloads, channels]``, and are called whe
 
 from mmgraph.encoders.base import Encoder
 from mmgraph.encoders.cache import FeatureCache
+from mmgraph.encoders.columns import Columns
 from mmgraph.encoders.frozen import Encoded, Frozen
+from mmgraph.encoders.function import Function
+from mmgraph.encoders.hashed import HashedText
+from mmgraph.encoders.mixed import Mixed, encode
 from mmgraph.encoders.raw import Raw
+from mmgraph.encoders.registry import DEFAULTS, KINDS, frozen_class, load_frozen, make_frozen, save_frozen
 from mmgraph.encoders.table import Table
 from mmgraph.encoders.text import Sentences
+from mmgraph.encoders.tokens import TokenEncoder, Tokens
 
-__all__ = ["Encoded", "Encoder", "FeatureCache", "Frozen", "Raw", "Sentences", "Table"]
+__all__ = [
+    "DEFAULTS",
+    "KINDS",
+    "Columns",
+    "Encoded",
+    "Encoder",
+    "FeatureCache",
+    "Frozen",
+    "Function",
+    "HashedText",
+    "Mixed",
+    "Raw",
+    "Sentences",
+    "Table",
+    "TokenEncoder",
+    "Tokens",
+    "encode",
+    "frozen_class",
+    "load_frozen",
+    "make_frozen",
+    "save_frozen",
+]

@@ -19,7 +19,7 @@ class FeatureCache:
     """What frozen encoders have made, found again by the payload's content and the encoder's identity.
 
     One SQLite file an identity. What :meth:`put` was given is on disk when it returns, all of it or nothing; a killed
-    process leaves the file whole. Several processes may read and write at once.
+    process leaves the file whole. Several processes of one machine may read and write at once.
 
     Args:
         folder: Where the files are; by default ``features`` below the user's cache of mmgraph
@@ -47,12 +47,14 @@ class FeatureCache:
             return {}
         found: dict[bytes, bytes] = {}
         with self._open(path) as base:
+            if not base.execute("SELECT 1 FROM sqlite_master WHERE name = 'features'").fetchone():
+                return {}  # another process has just begun the file
             for start in range(0, len(keys), _AT_ONCE):
                 some = keys[start : start + _AT_ONCE]
                 marks = ",".join("?" * len(some))
                 rows = base.execute(f"SELECT key, sum, value FROM features WHERE key IN ({marks})", some)
                 for key, checksum, value in rows:
-                    if zlib.crc32(value) != checksum:
+                    if not isinstance(value, bytes) or _checksum(key, value) != checksum:
                         raise ArtifactError(f"Feature cache {str(path)!r} is damaged; remove the file, it is made anew")
                     found[key] = value
         return found
@@ -72,7 +74,7 @@ class FeatureCache:
             base.execute("CREATE TABLE IF NOT EXISTS features (key BLOB PRIMARY KEY, sum INT, value BLOB)")
             base.execute("CREATE TABLE IF NOT EXISTS encoder (identity TEXT PRIMARY KEY)")
             base.execute("INSERT OR IGNORE INTO encoder VALUES (?)", (identity.model_dump_json(),))
-            rows = ((key, zlib.crc32(value), value) for key, value in features.items())
+            rows = ((key, _checksum(key, value), value) for key, value in features.items())
             base.executemany("INSERT OR IGNORE INTO features VALUES (?, ?, ?)", rows)
 
     def _path(self, identity: Identity) -> Path:
@@ -83,12 +85,16 @@ class FeatureCache:
         try:
             with closing(sqlite3.connect(path, timeout=60)) as base:
                 base.execute("PRAGMA journal_mode=WAL")
-                base.execute("PRAGMA synchronous=NORMAL")
+                base.execute("PRAGMA synchronous=FULL")  # on disk before put returns, whatever SQLite was built with
                 yield base
         except sqlite3.Error as error:
             raise ArtifactError(
                 f"Feature cache {str(path)!r} can't be used: {error}; remove the file, it is made anew"
             ) from None
+
+
+def _checksum(key: bytes, value: bytes) -> int:
+    return zlib.crc32(value, zlib.crc32(key))
 
 
 def cache_folder() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mmgraph.encoders.cache import FeatureCache
-from mmgraph.errors import DataError
+from mmgraph.errors import ArtifactError, DataError
 from mmgraph.files import sha256
 from mmgraph.schema import Identity, Modality
 
@@ -195,7 +196,7 @@ class _Work:
         wanted = {key: payload for key, payload in fresh.items() if key not in known}
         prepared: dict[bytes, Any] = {}
         for key, (value, reason) in zip(wanted, threads.map(self._prepare, wanted.values()), strict=True):
-            if reason:
+            if reason is not None:
                 self.place[key] = reason
             else:
                 prepared[key] = value
@@ -222,9 +223,9 @@ class _Work:
         except DataError as error:
             return str(error)
 
-    def _prepare(self, payload: Any) -> tuple[Any, str]:
+    def _prepare(self, payload: Any) -> tuple[Any, str | None]:
         try:
-            return self.encoder.prepare(payload), ""
+            return self.encoder.prepare(payload), None
         except DataError as error:
             return None, str(error)
 
@@ -245,9 +246,18 @@ class _Work:
         return (row.tobytes() for row in flat.numpy())
 
     def _unpack(self, values: Sequence[bytes]) -> Tensor:
+        empty = torch.empty(0, *self.encoder.shape, dtype=self.encoder.dtype)
+        if not values:
+            return empty
+        size = empty.element_size() * math.prod(self.encoder.shape)
+        for value in values:
+            if len(value) != size:
+                raise ArtifactError(
+                    f"Cached features of {self.encoder.identity} must have {size} bytes for {list(self.encoder.shape)} "
+                    f"numbers, got {len(value)}; remove them from {str(self.cache and self.cache.folder)!r}, and give "
+                    "an encoder that changes another revision"
+                )
         data = bytearray(b"".join(values))
-        if not data:
-            return torch.empty(0, *self.encoder.shape, dtype=self.encoder.dtype)
         return torch.frombuffer(data, dtype=self.encoder.dtype).reshape(len(values), *self.encoder.shape)
 
 
@@ -266,4 +276,19 @@ def digest_of_folder(folder: Path) -> str:
         name = file.relative_to(folder)
         if file.is_file() and not any(part.startswith(".") for part in name.parts):
             digest.update(json.dumps([name.as_posix(), sha256(file)]).encode())
+    return digest.hexdigest()
+
+
+def digest_of_state(state: Mapping[str, Tensor]) -> str:
+    """Sha256 over the names, types, shapes and numbers of tensors: the revision of an encoder that is fitted.
+
+    Example:
+        >>> one = digest_of_state({"mean": torch.zeros(2)})
+        >>> one == digest_of_state({"mean": torch.zeros(2, 1)}), one == digest_of_state({"mean": torch.zeros(2)})
+        (False, True)
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -69,14 +69,7 @@ class Sentences(Frozen[str, str]):
 
     def content(self, payload: str) -> bytes:
         """The text in UTF-8."""
-        if not isinstance(payload, str):
-            raise DataError(
-                f"a text must be a str, got {type(payload).__name__}; leave a missing text out: it is no node"
-            )
-        try:
-            return payload.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(f"a text must be Unicode, got {payload[error.start]!r} at {error.start}") from None
+        return text_bytes(payload)
 
     def encode(self, prepared: list[str]) -> Tensor:
         """Encodes texts that all differ: ``[texts, channels]``."""
@@ -101,6 +94,47 @@ class Sentences(Frozen[str, str]):
         prompt = self._prompt or ""
         tokens = tokenizer([prompt + text for text in texts], truncation=True, max_length=longest)["input_ids"]
         return [len(one) for one in tokens]
+
+
+def text_bytes(text: object) -> bytes:
+    r"""A text in UTF-8.
+
+    Raises:
+        DataError: It is no text, or holds half of a surrogate pair, which is no character.
+
+    Example:
+        >>> text_bytes("né")
+        b'n\xc3\xa9'
+    """
+    if not isinstance(text, str):
+        raise DataError(f"a text must be a str, got {type(text).__name__}; leave a missing text out: it is no node")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"a text must be Unicode, got {text[error.start]!r} at {error.start}") from None
+
+
+def distinct_texts(texts: Iterable[str]) -> list[str]:
+    """The distinct ones of texts to fit on, in their first order.
+
+    Raises:
+        DataError: There is none, one text is given in place of several, or something else is among them.
+
+    Example:
+        >>> distinct_texts(["b", "a", "b"])
+        ['b', 'a']
+    """
+    if isinstance(texts, str):
+        raise DataError("texts must be a sequence of texts, got one str; wrap it in []")
+    found = list(texts)
+    for place, text in enumerate(found):
+        try:
+            text_bytes(text)
+        except DataError as error:
+            raise DataError(f"Text {place} can't be fitted on: {error}") from None
+    if not found:
+        raise DataError("There must be at least 1 text to fit on, got 0")
+    return list(dict.fromkeys(found))
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -11,6 +11,8 @@ from mmgraph.functional.reach import ego, pool_reached, reach
 from mmgraph.functional.recurrent import gru
 from mmgraph.functional.relational import Relation, relational
 from mmgraph.functional.similarity import agreement, closeness, distance, nearest, rbf
+from mmgraph.functional.spectrogram import deltas, log_mel, mfcc
+from mmgraph.functional.stretch import stretch
 
 __all__ = [
     "Adjacency",
@@ -20,6 +22,7 @@ __all__ = [
     "agreement",
     "closeness",
     "concat_parts",
+    "deltas",
     "distance",
     "edge_softmax",
     "ego",
@@ -27,6 +30,8 @@ __all__ = [
     "gather",
     "gru",
     "kmeans",
+    "log_mel",
+    "mfcc",
     "nearest",
     "nearest_rows",
     "outer_parts",
@@ -36,6 +41,7 @@ __all__ = [
     "rbf",
     "reach",
     "relational",
+    "stretch",
     "sum_parts",
     "symmetric_norm",
 ]

@@ -3,6 +3,7 @@
 | contract | check | small input |
 |---|---|---|
 | Encoder | :func:`check_encoder` | :func:`fake_graph` |
+| Frozen | :func:`check_frozen` | payloads of your own |
 | Layer | :func:`check_layer` | :func:`fake_states` |
 | Fusion | :func:`check_fusion` | :func:`fake_parts` |
 | Objective | :func:`check_objective` | :func:`fake_graph` |
@@ -15,6 +16,7 @@ the class itself passes through. The module and the graph that it is given stay 
 
 from mmgraph.testing.encoder import check_encoder
 from mmgraph.testing.fakes import fake_graph, fake_parts, fake_records, fake_states
+from mmgraph.testing.frozen import check_frozen
 from mmgraph.testing.fusion import check_fusion
 from mmgraph.testing.layer import check_layer
 from mmgraph.testing.leak import check_no_leak
@@ -23,6 +25,7 @@ from mmgraph.testing.task import check_task
 
 __all__ = [
     "check_encoder",
+    "check_frozen",
     "check_fusion",
     "check_layer",
     "check_no_leak",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -15,32 +15,41 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from mmgraph.data import NeighbourLoader
 from mmgraph.errors import ArtifactError, ConfigError
 from mmgraph.objectives import Objective
 from mmgraph.tasks import Part, Task
 from mmgraph.tasks.node_classification import HIGHER_IS_BETTER
+from mmgraph.train.batched import check_batched, part_batches, predict, training_batches
 from mmgraph.train.module import AtomicCheckpointIO, Best, Module
 from mmgraph.train.threads import limited
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
+    from mmgraph.train.module import Transform
+
 CHECKPOINT = "checkpoint.ckpt"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """How to train.
+    r"""How to train.
 
     Args:
         epochs: At most so many.
-        learning_rate: Of Adam.
+        learning_rate: Of Adam, at the start.
+        schedule: ``constant``, or ``cosine``: the rate of epoch e is :math:`\frac12(1 + \cos(\pi e/epochs))` of it.
         weight_decay: L2 penalty on weight matrices (not on biases).
         patience: Stop after so many epochs without a better score on validation; ``None`` never stops early.
         monitor: The score on validation by which the best epoch is chosen: ``log_loss``, ``accuracy``,
             ``auroc``, ``f1_macro``, …
         checkpoint_every: Epochs between two checkpoints, where a folder for them is given.
-        seed: Of dropout.
+        batch_size: Labelled nodes in a batch, at most; ``None`` trains on the whole view at once. A batch holds them,
+            their modality nodes and all that is joined to them within ``hops``; the loss counts them alone. An epoch
+            is one pass. Prediction and validation go in batches of the same size, with the same numbers.
+        hops: In batches: the rounds of messages of the model (with fewer, it would not see all it reads).
+        seed: Of dropout, of the order of batches, and of what a transform draws.
         threads: Of the processor; one is the fastest for graphs of some thousand nodes, ``None`` leaves torch's own
             setting.
 
@@ -56,18 +65,23 @@ class FitConfig:
 
     epochs: int = 200
     learning_rate: float = 0.01
+    schedule: Literal["constant", "cosine"] = "constant"
     weight_decay: float = 5e-4
     patience: int | None = 20
     monitor: str = "log_loss"
     checkpoint_every: int = 20
+    batch_size: int | None = None
+    hops: int = 0
     seed: int = 0
     threads: int | None = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "checkpoint_every", "threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value}")
+        for name in ("epochs", "patience", "checkpoint_every", "batch_size", "hops", "threads"):
+            value, least = getattr(self, name), 0 if name == "hops" else 1
+            if value is not None and value < least:
+                raise ConfigError(f"{name} must be at least {least}, got {value}")
+        if self.schedule not in ("constant", "cosine"):
+            raise ConfigError(f"schedule must be 'constant' or 'cosine', got {self.schedule!r}")
         if self.learning_rate <= 0 or self.weight_decay < 0:
             raise ConfigError(
                 "learning_rate must be above 0 and weight_decay at least 0, "
@@ -89,6 +103,7 @@ class Fitted:
         best_score: The monitored score of that epoch on validation.
         history: What was logged, an entry an epoch.
         seconds: How long it took (since the last resume).
+        config: How it was trained; predictions go in batches of its size.
     """
 
     model: nn.Module
@@ -98,12 +113,11 @@ class Fitted:
     best_score: float
     history: tuple[dict[str, float], ...]
     seconds: float
+    config: FitConfig = field(default_factory=FitConfig)
 
-    @torch.no_grad()
     def predict(self, part: Part = "test") -> Tensor:
         """Gives the answers for one part of the split, each made on the view of that part."""
-        view = self.task.view(self.graph, part)
-        return self.task.answers(self.model(view), view, part)
+        return predict(self.model, self.task, self.task.view(self.graph, part), part, self.config)
 
     def evaluate(self, part: Part = "test") -> dict[str, float]:
         """Gives the scores for one part of the split."""
@@ -117,6 +131,7 @@ def fit(
     graph: HeteroData,
     config: FitConfig | None = None,
     *,
+    transform: Transform | None = None,
     folder: Path | None = None,
     progress: bool = False,
 ) -> Fitted:
@@ -132,11 +147,15 @@ def fit(
         task: What is asked.
         graph: The whole graph, with its labels and masks.
         config: How to train.
+        transform: Called in each training step with what it sees, the view of the training part or a batch of it,
+            and a generator that is seeded by seed, epoch and batch; returns what the model gets. E.g.
+            :class:`mmgraph.data.ModalityDropout`. Validation and prediction go without.
         folder: Where checkpoints go.
         progress: Show a bar.
 
     Raises:
         ArtifactError: The checkpoint in the folder is damaged, or of another model.
+        ConfigError: Batches of a task that is not about nodes, or fewer ``hops`` than the model's rounds of messages.
 
     Example:
         >>> from mmgraph import NodeClassification
@@ -159,7 +178,8 @@ def fit(
     """
     config = config or FitConfig()
     best = Best(config.monitor, higher_is_better=HIGHER_IS_BETTER[config.monitor])
-    module = Module(model, objective, task, graph, config)
+    module = Module(model, objective, task, graph, config, transform)
+    train, val = _loaders(model, task, graph, config)
     checkpoint = None if folder is None else folder / CHECKPOINT
     resume = checkpoint is not None and checkpoint.exists()
     if resume:
@@ -172,8 +192,8 @@ def fit(
         try:
             trainer.fit(
                 module,
-                train_dataloaders=_one(task.view(graph, "train")),
-                val_dataloaders=_one(task.view(graph, "val")),
+                train_dataloaders=train,
+                val_dataloaders=val,
                 ckpt_path=checkpoint if resume else None,
                 weights_only=True,
             )
@@ -181,7 +201,18 @@ def fit(
             raise KeyboardInterrupt from None
     model.cpu().load_state_dict(best.weights)
     seconds = time.perf_counter() - started
-    return Fitted(model.eval(), task, graph, best.epoch, best.score, tuple(best.history), seconds)
+    return Fitted(model.eval(), task, graph, best.epoch, best.score, tuple(best.history), seconds, config)
+
+
+def _loaders(
+    model: nn.Module, task: Task, graph: HeteroData, config: FitConfig
+) -> tuple[DataLoader | NeighbourLoader, DataLoader | NeighbourLoader]:
+    """What training and validation read: the whole view at once, or batches of it."""
+    train, val = task.view(graph, "train"), task.view(graph, "val")
+    if config.batch_size is None:
+        return _one(train), _one(val)
+    check_batched(model, task, train, config)
+    return training_batches(task, train, config), part_batches(task, val, "val", config)
 
 
 def _one(view: HeteroData) -> DataLoader:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
@@ -17,11 +18,16 @@ from mmgraph.errors import ArtifactError, DataError
 from mmgraph.files import write_bytes
 from mmgraph.objectives import Objective
 from mmgraph.tasks import Task
+from mmgraph.train.batched import known, target_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch_geometric.data import HeteroData
 
     from mmgraph.train.fit import FitConfig
+
+    Transform = Callable[[HeteroData, torch.Generator], HeteroData]
 
 MAGIC = b"mmgraph1"
 
@@ -35,17 +41,27 @@ class Module(pl.LightningModule):
         task: What is asked, and how validation is judged.
         graph: The whole graph; training and validation see views of it.
         config: How to train.
+        transform: Changes what a training step sees, by a generator that is seeded by seed, epoch and batch.
     """
 
     def __init__(
-        self, model: nn.Module, objective: Objective, task: Task, graph: HeteroData, config: FitConfig
+        self,
+        model: nn.Module,
+        objective: Objective,
+        task: Task,
+        graph: HeteroData,
+        config: FitConfig,
+        transform: Transform | None = None,
     ) -> None:
         super().__init__()
         self.model, self.objective = model, objective
-        self.task, self.graph, self.config = task, graph, config
+        self.task, self.graph, self.config, self.transform = task, graph, config, transform
+        self._answers: list[Tensor] = []
 
-    def training_step(self, view: HeteroData, _: int) -> Tensor:
-        """Gives the total of the objective's terms."""
+    def training_step(self, view: HeteroData, batch_idx: int) -> Tensor:
+        """Gives the total of the objective's terms, for the training view or a batch of it."""
+        if self.transform is not None:
+            view = self.transform(view, chance(self.config.seed, self.current_epoch, batch_idx))
         terms = self.objective(self.model, view)
         if not terms["total"].isfinite():
             found = {name: float(term.detach()) for name, term in terms.items()}
@@ -53,17 +69,33 @@ class Module(pl.LightningModule):
                 f"The objective must be finite, got {found} in epoch {self.current_epoch}; "
                 "lower the learning rate, or look for the part that has nothing to learn from"
             )
-        self.log_dict({f"train_{name}": term.detach() for name, term in terms.items()}, batch_size=1)
+        logged = {f"train_{name}": term.detach() for name, term in terms.items()}
+        if self.config.batch_size is None:
+            self.log_dict(logged, batch_size=1)
+        else:  # the mean over the seeds of an epoch
+            target = target_of(self.task)
+            seeds = int(known(view[target.node][target.attribute]).sum())
+            self.log_dict(logged, batch_size=seeds, on_step=False, on_epoch=True)
         return terms["total"]
 
     def validation_step(self, view: HeteroData, _: int) -> None:
+        """Answers for the validation part, or a batch of it."""
+        self._answers.append(self.task.answers(self.model(view), view, "val"))
+
+    def on_validation_epoch_end(self) -> None:
         """Judges the answers for the validation part."""
-        answers = self.task.answers(self.model(view), view, "val")
+        answers, self._answers = torch.cat(self._answers), []
         scores = self.task.evaluate(answers, self.graph, "val", metrics=[self.config.monitor])
         self.log_dict({f"val_{name}": score for name, score in scores.items()}, batch_size=1)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Gives Adam; weight decay acts on matrices, not on biases."""
+    def configure_optimizers(self) -> Any:
+        """Gives Adam, whose weight decay acts on matrices, not on biases; and the schedule of its learning rate."""
+        optimizer = self._adam()
+        if self.config.schedule == "constant":
+            return optimizer
+        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=self.config.epochs)]
+
+    def _adam(self) -> torch.optim.Optimizer:
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         return torch.optim.Adam(
             [
@@ -150,6 +182,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             )
         checkpoint: dict[str, Any] = torch.load(io.BytesIO(data[head:]), map_location=map_location, weights_only=True)
         return checkpoint
+
+
+def chance(seed: int, epoch: int, batch: int) -> torch.Generator:
+    """The generator of one training step.
+
+    Example:
+        >>> chance(0, 3, 1).initial_seed() == chance(0, 3, 1).initial_seed() != chance(0, 4, 1).initial_seed()
+        True
+    """
+    state = np.random.SeedSequence(seed, spawn_key=(epoch, batch)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))
 
 
 def _cuda_chance() -> list[Tensor]:

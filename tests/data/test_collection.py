@@ -186,13 +186,6 @@ def test_payloads_may_be_none_for_a_while_and_fill_several_files(tmp_path, monke
     assert Collection(tmp_path / "c").payload(None, "nothing").to_pylist() == [*[None] * 69, b"0"]
 
 
-def test_without_pyarrow_graphs_are_read_and_payloads_say_what_is_missing(collection, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    assert int(collection[2].y) == 2
-    with pytest.raises(MMGraphError, match=r"'pyarrow'.*mmgraph\[store\]"):
-        collection.payloads(2)
-
-
 def test_schema_comes_back(collection):
     assert collection.schema.nodes["a"].channels == 3
     assert collection.schema.edges[OF].channels == 1

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmgraph.encoders import Encoder, Frozen
-from mmgraph.encoders.frozen import digest_of_folder
+from mmgraph.encoders.frozen import digest_of_folder, digest_of_state
 from mmgraph.errors import DataError
 from mmgraph.schema import Identity, Modality
 
@@ -106,3 +106,101 @@ def test_the_digest_of_a_folder_sees_names_and_bytes(tmp_path):
     assert len(digests) == 4  # a hidden file is none of the model's
     (tmp_path / "0" / "weights" / "b.bin").rename(tmp_path / "0" / "weights" / "d.bin")
     assert digest_of_folder(tmp_path / "0") not in digests
+
+
+class Digits(Letters):
+    """Refuses payloads by content and, once prepared, by what is in them."""
+
+    chunk = 3
+
+    def prepare(self, payload):
+        if payload.isdigit():
+            raise DataError(f"a digit: {payload}" if payload != "0" else "")
+        return payload
+
+
+@given(st.lists(st.one_of(st.text("ab", max_size=2), st.sampled_from(["1", "0", None])), max_size=20))
+def test_attempt_sets_bad_ones_aside_and_keeps_the_rest_in_order(payloads):
+    done = Digits().attempt(payloads)
+    bad = [row for row, one in enumerate(payloads) if one is None or one.isdigit()]
+    assert list(done.rejected) == bad
+    assert done.rows.tolist() == [row for row in range(len(payloads)) if row not in bad]
+    for row, reason in done.rejected.items():
+        wanted = {None: "a text must be a str, got None", "1": "a digit: 1", "0": ""}[payloads[row]]
+        assert reason == wanted
+    good = [payloads[row] for row in done.rows]
+    assert torch.equal(done.features, Letters()(good))
+    assert done.made == len({one.lower() for one in good})
+    assert done.cached == 0
+
+
+@given(st.lists(st.text("abc", max_size=2), max_size=20), st.integers(1, 7))
+def test_chunks_change_nothing(texts, chunk):
+    letters = Letters()
+    letters.chunk = chunk
+    assert torch.equal(letters(texts), Letters()(texts))
+    assert all(0 < len(asked) <= chunk for asked in letters.asked)
+    assert [text for asked in letters.asked for text in asked] == list(dict.fromkeys(texts))
+
+
+def test_payloads_are_read_a_chunk_at_a_time_and_progress_is_told():
+    letters, events = Letters(), []
+    letters.chunk = 4
+
+    def source():
+        for number in range(10):
+            events.append(f"read {number}")
+            yield "x" * number
+
+    letters.attempt(source(), progress=lambda done: events.append(f"{done} done"))
+    assert [event for event in events if "done" in event] == ["4 done", "4 done", "2 done"]
+    assert events.index("read 3") < events.index("4 done") < events.index("read 4")
+
+
+def test_a_bad_payload_that_comes_again_is_prepared_once():
+    prepared = []
+
+    class Watched(Digits):
+        def prepare(self, payload):
+            prepared.append(payload)
+            return super().prepare(payload)
+
+    done = Watched().attempt(["1"] * 8 + ["a"])
+    assert sorted(done.rejected) == list(range(8))
+    assert prepared == ["1", "a"]
+
+
+def test_nothing_good_is_a_matrix_without_rows():
+    done = Digits().attempt(["1", None])
+    assert done.features.shape == (0, 26)
+    assert (done.rows.tolist(), done.rows.dtype, sorted(done.rejected)) == ([], "int64", [0, 1])
+
+
+def test_the_first_bad_payload_is_named_even_if_its_reason_is_empty():
+    with pytest.raises(DataError, match="^Payload 1 can't be encoded: $"):
+        Digits()(["a", "0", None])
+
+
+def test_an_error_of_another_kind_is_not_hidden():
+    class Broken(Letters):
+        def prepare(self, payload):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Broken().attempt(["a"])
+
+
+def test_the_digest_of_a_state_sees_names_types_shapes_and_numbers():
+    state = {"a": torch.zeros(2, 3), "b": torch.arange(3)}
+    others = [
+        {"a": torch.zeros(2, 3)},
+        {"a": torch.zeros(2, 3), "c": torch.arange(3)},
+        {"a": torch.zeros(3, 2), "b": torch.arange(3)},
+        {"a": torch.zeros(2, 3, dtype=torch.int32), "b": torch.arange(3)},
+        {"a": torch.zeros(2, 3), "b": torch.tensor([0, 1, 3])},
+        {},
+    ]
+    digests = {digest_of_state(one) for one in [state, *others]}
+    assert len(digests) == 7
+    assert digest_of_state({"b": torch.arange(6)[::2] // 2, "a": torch.zeros(3, 2).T}) == digest_of_state(state)
+    assert len(digest_of_state({"half": torch.ones(2, dtype=torch.bfloat16)})) == 64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,6 +53,22 @@ class PayloadHead(BaseModel):
         return sum(segment.rows for segment in self.segments)
 
 
+@dataclass(frozen=True)
+class Stream:
+    """Values that are read one by one while they are written, and never held together.
+
+    Args:
+        count: How many there are.
+        values: The values.
+    """
+
+    count: int
+    values: Iterable[Value]
+
+    def __len__(self) -> int:
+        return self.count
+
+
 @dataclass
 class PayloadBuffer:
     """The values of one payload that wait for their file."""
@@ -60,6 +76,7 @@ class PayloadBuffer:
     head: PayloadHead
     values: list[Value] = field(default_factory=list)
     waiting: int = 0  # bytes
+    seen: set[Value] = field(default_factory=set)
 
     def check(self, values: Sequence[Value], kind: str | None) -> Literal["string", "binary"] | None:
         """Returns what the payload holds once these values are in.
@@ -82,8 +99,12 @@ class PayloadBuffer:
     def add(self, values: Sequence[Value]) -> bool:
         """Takes values; returns whether a file should be written now."""
         self.head = self.head.model_copy(update={"kind": self.check(values, self.head.kind)})
-        self.values.extend(values)
-        self.waiting += sum(_VALUE_BYTES + len(value or "") for value in values)
+        for value in values:
+            self.waiting += _VALUE_BYTES
+            if value not in self.seen:
+                self.seen.add(value)
+                self.waiting += len(value or "")
+            self.values.append(value)
         return self.waiting >= _SEGMENT_BYTES
 
     def flush(self) -> tuple[str, bytes] | None:
@@ -91,8 +112,12 @@ class PayloadBuffer:
         if not self.values:
             return None
         import pyarrow as pa
+
         kind = {"string": pa.large_string(), "binary": pa.large_binary(), None: pa.null()}[self.head.kind]
-        table = pa.table({self.head.name: pa.array(self.values, type=kind)})
+        values = pa.array(self.values, type=kind)
+        if 2 * len(self.seen) <= len(self.values):  # each distinct value once
+            values = values.dictionary_encode()
+        table = pa.table({self.head.name: values})
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
@@ -100,7 +125,7 @@ class PayloadBuffer:
         file = f"payloads/{file_name(column_name(*parts, self.head.name))}.{len(self.head.segments)}.arrow"
         segments = (*self.head.segments, SegmentHead(file=file, rows=len(self.values)))
         self.head = self.head.model_copy(update={"segments": segments})
-        self.values, self.waiting = [], 0
+        self.values, self.waiting, self.seen = [], 0, set()
         return file, sink.getvalue().to_pybytes()
 
 
@@ -115,6 +140,7 @@ class Payload:
     def all(self) -> Any:
         """All values as one ``pyarrow.ChunkedArray``, mapped, not read."""
         import pyarrow as pa
+
         kind = {"string": pa.large_string(), "binary": pa.large_binary(), None: pa.null()}[self.head.kind]
         segments = [self._segment(number) for number in range(len(self.head.segments))]
         chunks = [chunk.cast(kind) if chunk.type != kind else chunk for one in segments for chunk in one.chunks]
@@ -135,6 +161,7 @@ class Payload:
     def _segment(self, number: int) -> Any:
         if number not in self._segments:
             import pyarrow as pa
+
             segment = self.head.segments[number]
             path = self._columns.file(segment.file)
             try:

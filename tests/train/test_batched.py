@@ -1,0 +1,386 @@
+"""Minibatches of one large graph: the same losses, gradients and answers as the whole, and seeds alone are asked."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import mmgraph as mg
+from mmgraph.data import ModalityDropout
+from mmgraph.encoders import Table
+from mmgraph.errors import ConfigError, DataError
+from mmgraph.fusion import Concat
+from mmgraph.layers import GCN, Gated, Layer, Mean, Smooth, Stack
+from mmgraph.objectives import Supervised
+from mmgraph.schema import Schema, TargetSpec
+from mmgraph.tasks import NodeClassification, Task
+from mmgraph.testing import check_no_leak, fake_graph
+from mmgraph.train.batched import check_batched, part_batches, predict, rounds, target_of, training_batches
+from mmgraph.train.fit import CHECKPOINT
+from mmgraph.train.module import AtomicCheckpointIO, Module
+
+NEAR = [("subject", "near", "subject")]
+WITHIN = [("scan", "next", "scan"), ("text", "next", "text")]
+LAYERS = {
+    "star": ({}, 0),
+    "mean": ({"between": lambda: Mean(4, 4, relations=NEAR)}, 1),
+    "two rounds": ({"between": lambda: Stack(Mean(4, 4, relations=NEAR), Mean(4, 4, relations=NEAR))}, 2),
+    "degrees of neighbours": ({"between": lambda: Stack(GCN(4, 4, relations=NEAR), GCN(4, 4, relations=NEAR))}, 2),
+    "within": ({"within": lambda: Gated(4, relations=WITHIN, rounds=2)}, 2),
+    "degrees within": (
+        {"within": lambda: GCN(4, 4, relations=WITHIN), "between": lambda: Smooth(relations=NEAR, rounds=2)},
+        3,
+    ),
+}
+
+
+def make(schema: Schema, layers: dict, *, dropout: float = 0.0) -> mg.Model:
+    torch.manual_seed(0)
+    widths = {name: schema.nodes[name].channels for name in schema.modalities}
+    return mg.Model(
+        schema=schema,
+        encoder=Table(widths, 4, dropout=dropout),
+        fusion=Concat(dict.fromkeys(widths, 4), 4),
+        head=nn.Linear(4, 2),
+        **{name: build() for name, build in layers.items()},
+    )
+
+
+def star(graph, schema: Schema):
+    """The same subjects, joined by nothing."""
+    graph = graph.clone()
+    for edge in [edge for edge in schema.edges if edge[1] != "of"]:
+        del graph[edge]
+    return graph, schema.model_copy(update={"edges": {e: s for e, s in schema.edges.items() if e[1] == "of"}})
+
+
+def sample(name: str, regime: str = "transductive", subjects: int = 60):
+    graph, schema = fake_graph(subjects, regime=regime, seed=3)
+    graph, schema = star(graph, schema) if name == "star" else (graph, schema)
+    layers, hops = LAYERS[name]
+    return graph, schema, layers, hops
+
+
+def loss_and_gradients(model, objective, graph):
+    model.zero_grad()
+    total = objective(model, graph)["total"]
+    total.backward()
+    return total.detach(), [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("regime", ["transductive", "cohort_hidden"])
+def test_loss_and_gradients_of_all_seeds_at_once_are_those_of_the_whole_view(name, regime) -> None:
+    graph, schema, layers, hops = sample(name, regime)
+    task, model = NodeClassification(schema), make(schema, layers)
+    view = task.view(graph, "train")
+    (batch,) = training_batches(task, view, mg.FitConfig(batch_size=100, hops=hops))
+    whole = loss_and_gradients(model, Supervised(task.target), view)
+    alone = loss_and_gradients(model, Supervised(task.target), batch)
+    torch.testing.assert_close(alone, whole, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_loss_of_a_batch_is_that_of_its_seeds_in_the_whole_view(name) -> None:
+    graph, schema, layers, hops = sample(name)
+    task, model = NodeClassification(schema), make(schema, layers)
+    view = task.view(graph, "train")
+    with torch.no_grad():
+        each = nn.functional.cross_entropy(model(view), view["subject"].y, ignore_index=-1, reduction="none")
+        seen = []
+        for batch in training_batches(task, view, mg.FitConfig(batch_size=7, hops=hops)):
+            rows = batch["subject"].n_id[batch["subject"].y >= 0]
+            assert 1 <= len(rows) <= 7
+            loss = Supervised(task.target)(model, batch)["total"]
+            torch.testing.assert_close(loss, each[rows].mean(), rtol=1e-5, atol=1e-6)
+            seen += rows.tolist()
+    assert sorted(seen) == (view["subject"].y >= 0).nonzero().flatten().tolist()
+
+
+def test_a_batch_is_smaller_than_the_view_and_holds_only_what_a_view_holds() -> None:
+    graph, schema, _, _ = sample("mean", subjects=200)
+    task = NodeClassification(schema)
+    view = task.view(graph, "train")
+    batch = next(iter(training_batches(task, view, mg.FitConfig(batch_size=4, hops=1))))
+    assert batch.num_nodes < view.num_nodes / 3
+    assert {name: set(batch[name].keys()) for name in schema.nodes} == {
+        name: set(view[name].keys()) for name in schema.nodes
+    }
+    assert {edge: set(batch[edge].keys()) for edge in schema.edges} == {
+        edge: set(view[edge].keys()) for edge in schema.edges
+    }
+    bare = next(iter(training_batches(task, view, mg.FitConfig(batch_size=4, hops=0))))
+    assert bare["subject"].num_nodes == 4  # nobody is there to be read
+    assert bare["scan", "of", "subject"].edge_index.shape[1] == bare["scan"].num_nodes > 0
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_answers_in_batches_are_those_at_once(name, part) -> None:
+    graph, schema, layers, hops = sample(name, "cohort_hidden")
+    task, model = NodeClassification(schema), make(schema, layers).eval()
+    view = task.view(graph, part)
+    at_once = predict(model, task, view, part, mg.FitConfig())
+    batched = predict(model, task, view, part, mg.FitConfig(batch_size=5, hops=hops))
+    assert len(at_once) == int(graph["subject"][f"{part}_mask"].sum())
+    torch.testing.assert_close(batched, at_once, rtol=1e-5, atol=1e-5)
+
+
+def test_no_batch_of_a_part_shows_a_label_or_a_row_beyond_the_reach() -> None:
+    graph, schema, _, _ = sample("mean", "cohort_hidden")
+    task = NodeClassification(schema)
+    view = task.view(graph, "test")
+    for batch in part_batches(task, view, "test", mg.FitConfig(batch_size=4, hops=1)):
+        store = batch["subject"]
+        assert (store.y == -1)[~store.train_mask].all()
+        assert int(store.test_mask.sum()) <= 4
+        assert not (store.train_mask | store.val_mask).any()
+
+
+def fit(name: str, config: mg.FitConfig, *, graph=None, regime="transductive", dropout=0.0, **options):
+    whole, schema, layers, hops = sample(name, regime)
+    task = NodeClassification(schema)
+    config = replace(config, hops=hops) if config.batch_size else config
+    model = make(schema, layers, dropout=dropout)
+    return mg.fit(model, Supervised(task.target), task, whole if graph is None else graph, config, **options)
+
+
+@pytest.mark.parametrize("name", ["star", "two rounds"])
+def test_one_batch_of_all_rows_trains_like_the_whole_view(name) -> None:
+    config = mg.FitConfig(epochs=8, patience=None, learning_rate=0.02)
+    whole, batched = fit(name, config), fit(name, replace(config, batch_size=1000))
+    assert whole.best_epoch == batched.best_epoch
+    for a, b in zip(whole.history, batched.history, strict=True):
+        assert a.keys() == b.keys()
+        assert b == pytest.approx(a, rel=1e-4, abs=1e-5)
+    torch.testing.assert_close(batched.predict(), whole.predict(), rtol=1e-4, atol=1e-5)
+
+
+def test_training_in_batches_learns_and_logs_the_mean_over_the_seeds_of_an_epoch() -> None:
+    fitted = fit("mean", mg.FitConfig(epochs=40, batch_size=8, patience=None))
+    assert fitted.evaluate("test")["accuracy"] > 0.7
+    assert fitted.history[-1]["train_total"] < fitted.history[0]["train_total"] / 2
+    assert len(fitted.history) == 40  # an epoch is a pass
+    frozen = fit("mean", mg.FitConfig(epochs=1, batch_size=7, learning_rate=1e-12))
+    view = frozen.task.view(frozen.graph, "train")
+    whole = Supervised(frozen.task.target)(frozen.model, view)["total"]
+    assert frozen.history[0]["train_total"] == pytest.approx(float(whole.detach()), rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_another_order() -> None:
+    config = mg.FitConfig(epochs=3, batch_size=8, patience=None)
+    one, same, other = (fit("mean", replace(config, seed=seed), dropout=0.2) for seed in (1, 1, 2))
+    assert one.history == same.history != other.history
+    for name, weight in one.model.state_dict().items():
+        assert torch.equal(weight, same.model.state_dict()[name])
+
+
+def test_labels_of_rows_that_are_no_seeds_change_nothing() -> None:
+    graph, *_ = sample("two rounds")
+    other = graph.clone()
+    rest = ~graph["subject"].train_mask & ~graph["subject"].val_mask
+    other["subject"].y = torch.where(rest, 1 - graph["subject"].y.clamp_min(0), graph["subject"].y)
+    config = mg.FitConfig(epochs=4, batch_size=6, patience=None)
+    first, second = fit("two rounds", config), fit("two rounds", config, graph=other)
+    assert first.history == second.history
+
+    task = first.task
+    view = task.view(graph, "train")
+    for batch in training_batches(task, view, mg.FitConfig(batch_size=6, hops=2)):
+        store = batch["subject"]
+        seeds = int((store.y >= 0).sum())
+        assert 1 <= seeds <= 6
+        assert torch.equal(store.y[:seeds], graph["subject"].y[store.n_id[:seeds]])
+        assert store.train_mask.nonzero().flatten().tolist() == list(range(seeds))
+
+
+@pytest.mark.parametrize("regime", ["cohort_hidden", "single_query"])
+def test_training_in_batches_is_blind_to_the_test_part(regime) -> None:
+    graph, schema, layers, _ = sample("mean", regime)
+    task = NodeClassification(schema)
+    other = graph.clone()
+    test = graph["subject"].test_mask
+    for name in schema.modalities:
+        row, owner = graph[name, "of", "subject"].edge_index
+        other[name].x[row[test[owner]]] += 9.0
+    config = mg.FitConfig(epochs=4, batch_size=6, patience=None)
+    assert fit("mean", config, regime=regime).history == fit("mean", config, graph=other, regime=regime).history
+
+    class Batched(nn.Module):
+        """The model as it is in training: on the first batch of what it is shown."""
+
+        def forward(self, view):
+            return predict(inner, task, view, "train", mg.FitConfig(batch_size=5, hops=1))
+
+    inner = make(schema, layers).eval()
+    view, changed = task.view(graph, "train"), task.view(other, "train")
+    assert torch.equal(Batched()(view), Batched()(changed))
+    check_no_leak(inner, task, graph, schema)
+
+
+def test_a_regression_hides_labels_as_nan() -> None:
+    graph, schema, _, _ = sample("star")
+    target = TargetSpec(node="subject", kind="regression")
+    graph["subject"].y = graph["subject"].y.float().where(graph["subject"].y >= 0, float("nan"))
+
+    class Regression(NodeClassification):
+        def __init__(self, schema):
+            self.schema, self.name, self.target = schema, "diagnosis", target
+
+    task = Regression(schema.model_copy(update={"targets": {"diagnosis": target}}))
+    view = task.view(graph, "train")
+    store = view["subject"]
+    (batch,) = training_batches(task, view, mg.FitConfig(batch_size=100))
+    assert int(batch["subject"].y.isfinite().sum()) == int(store.y.isfinite().sum())
+    few = next(iter(training_batches(task, view, mg.FitConfig(batch_size=2))))
+    assert few["subject"].y.isfinite().sum() == 2
+
+
+def test_a_transform_draws_from_seed_epoch_and_batch() -> None:
+    schema = sample("mean")[1]
+    seen: list[tuple] = []
+
+    class Watched(ModalityDropout):
+        def __call__(self, graph, generator):
+            left = super().__call__(graph, generator)
+            seen.append((generator.initial_seed(), left["scan"].num_nodes, graph["scan"].num_nodes))
+            return left
+
+    dropout = Watched(schema, rate=0.5)
+    for config in (mg.FitConfig(epochs=3, patience=None), mg.FitConfig(epochs=3, batch_size=10, patience=None)):
+        seen.clear()
+        first = fit("mean", config, transform=dropout)
+        steps, again = len(seen), list(seen)
+        seen.clear()
+        assert fit("mean", config, transform=dropout).history == first.history
+        assert seen == again
+        assert len({seed for seed, *_ in again}) == steps == (3 if config.batch_size is None else 12)
+        assert sum(left for _, left, _ in again) < sum(before for *_, before in again)
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {here!r})
+from pathlib import Path
+import torch
+import mmgraph as mg
+from mmgraph.data import ModalityDropout
+from test_batched import fit, sample
+
+config = mg.FitConfig(epochs={epochs}, patience=None, checkpoint_every=1, batch_size=9, schedule="cosine")
+options = dict(dropout=0.2, transform=ModalityDropout(sample("mean")[1], rate=0.3), folder=Path(sys.argv[1]))
+fitted = fit("mean", config, **options)
+torch.save({{"weights": fitted.model.state_dict(), "epoch": fitted.best_epoch}}, sys.argv[2])
+"""
+
+
+def test_a_batched_fit_killed_and_resumed_equals_one_left_alone(tmp_path: Path) -> None:
+    epochs, script = 120, tmp_path / "batched_fit.py"
+    script.write_text(SCRIPT.format(here=str(Path(__file__).parent), epochs=epochs))
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def start(folder: str, out: str) -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, str(script), str(tmp_path / folder), str(tmp_path / out)], env=env)
+
+    assert start("alone", "alone.pt").wait(timeout=120) == 0
+    checkpoint = tmp_path / "killed" / CHECKPOINT
+    process = start("killed", "killed.pt")
+    deadline = time.monotonic() + 90
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)
+    assert not (tmp_path / "killed.pt").exists()
+    assert AtomicCheckpointIO().load_checkpoint(checkpoint)["epoch"] < epochs - 1
+    assert start("killed", "killed.pt").wait(timeout=120) == 0
+    alone, killed = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("alone", "killed"))
+    assert alone["epoch"] == killed["epoch"]
+    for name, weight in alone["weights"].items():
+        assert torch.equal(weight, killed["weights"][name]), name
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [("constant", [0.1] * 4), ("cosine", [0.1, 0.05 * (1 + 0.5**0.5), 0.05, 0.05 * (1 - 0.5**0.5)])],
+)
+@pytest.mark.parametrize("batch_size", [None, 10])
+def test_the_learning_rate_of_each_epoch(schedule, expected, batch_size, monkeypatch) -> None:
+    rates: dict[int, set[float]] = {}
+    step = Module.training_step
+
+    def watched(self, view, batch_idx):
+        rates.setdefault(self.current_epoch, set()).add(self.optimizers().param_groups[0]["lr"])
+        return step(self, view, batch_idx)
+
+    monkeypatch.setattr(Module, "training_step", watched)
+    config = mg.FitConfig(epochs=4, patience=None, learning_rate=0.1, schedule=schedule, batch_size=batch_size)
+    fit("star", config)
+    assert all(len(rates[epoch]) == 1 for epoch in range(4))
+    assert [max(rates[epoch]) for epoch in range(4)] == pytest.approx(expected)
+
+
+def test_rounds_are_counted_through_wrappers() -> None:
+    class Twice(Layer):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, features, edges):
+            return self.layer(features, edges)
+
+    inner = Stack(Mean(4, 4, relations=NEAR), Smooth(relations=NEAR, rounds=3))
+    assert [rounds(one) for one in (Stack(), inner, Twice(inner), nn.Linear(1, 1))] == [0, 4, 4, 0]
+    schema = fake_graph()[1]
+    assert {name: rounds(make(schema, layers)) for name, (layers, _) in LAYERS.items()} == {
+        name: hops for name, (_, hops) in LAYERS.items()
+    }
+
+
+@pytest.mark.parametrize("hops", [0, 1])
+def test_fewer_hops_than_rounds_are_refused(hops: int) -> None:
+    graph, schema, layers, _ = sample("two rounds")
+    task, model = NodeClassification(schema), make(schema, layers)
+    with pytest.raises(
+        ConfigError, match=rf"hops must be at least 2, the rounds of messages .* got {hops}; with fewer"
+    ):
+        mg.fit(model, Supervised(task.target), task, graph, mg.FitConfig(epochs=1, batch_size=4, hops=hops))
+    alone, bare = star(graph, schema)
+    check_batched(model, NodeClassification(bare), NodeClassification(bare).view(alone, "train"), mg.FitConfig())
+
+
+def test_a_task_without_a_target_is_refused() -> None:
+    class Else(Task):
+        def view(self, graph, part): ...
+        def answers(self, outputs, view, part): ...
+        def evaluate(self, predictions, graph, part="test", *, metrics=None): ...
+
+    with pytest.raises(ConfigError, match=r"needs a task about the nodes of a type, .* got Else; train on the whole"):
+        target_of(Else())
+
+
+def test_no_label_to_learn_from_is_named() -> None:
+    graph, schema, layers, _ = sample("star")
+    graph["subject"].y = torch.full_like(graph["subject"].y, -1)
+    task = NodeClassification(schema)
+    with pytest.raises(DataError, match="must have at least 1 sample, got none"):
+        mg.fit(make(schema, layers), Supervised(task.target), task, graph, mg.FitConfig(batch_size=4))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"hops": -1}, "hops must be at least 0, got -1"),
+        ({"schedule": "linear"}, "schedule must be 'constant' or 'cosine', got 'linear'"),
+    ],
+)
+def test_config_errors_name_the_value(options: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        mg.FitConfig(**options)
