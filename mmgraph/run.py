@@ -29,6 +29,7 @@ from mmgraph.search import embed_new, index_subgraphs, labels_of, parts_of, subg
 from mmgraph.train.evaluate import WEIGHTS, evaluate
 from mmgraph.train.record import record
 from mmgraph.train.results import Results
+from mmgraph.train.trial import Given
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -92,14 +93,15 @@ class Run:
             progress=progress,
         )
         write_json(folder / "results.json", results.to_json())
-        _save_graph(module.build(config, 0, 0), folder)
+        given = module.build(config, 0, 0)
+        _save_graph(given, folder)
         facts = {
             **record(),
             "seconds": round(sum(cell.seconds for cell in results.cells), 1),
             "weights_sha256": sha256(folder / WEIGHTS),
         }
         run = cls(folder, recipe, config, results, facts)
-        index_subgraphs(run.model, run.graph, run.population.ids if run.population else None).save(folder / "index")
+        index_subgraphs(run.model, run.graph, getattr(given, "ids", None)).save(folder / "index")
         write_json(folder / "facts.json", facts)
         return run
 
@@ -311,11 +313,11 @@ def _claim(folder: Path, recipe: Recipe, config: Any) -> None:
     write_json(path, {**meta, "command": " ".join(["mmgraph", *sys.argv[1:]])})
 
 
-def _save_graph(built: Population | tuple[HeteroData, Schema], folder: Path) -> None:
-    if isinstance(built, Population):
-        built.save(folder / "population")
+def _save_graph(given: Given, folder: Path) -> None:
+    if isinstance(given, Population):
+        given.save(folder / "population")
         return
-    graph, schema = built
+    graph, schema = given if isinstance(given, tuple) else (given.graph, given.schema)
     with new_folder(folder / "graph") as draft:
         save_graph(graph, draft / "graph.safetensors")
         write_bytes(draft / "schema.json", schema.to_json().encode())

@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 
 from mmgraph import GraphConfig, Source
-from mmgraph.errors import ConfigError
 
 LEAST = 30  # characters of a script that is a class
 
@@ -53,7 +52,7 @@ def build(
     files = PICTURES.font_files()
     every = sorted(set().union(*(PICTURES.covered(files[face]) for face in fonts)))
     if not every:
-        raise ConfigError(
+        raise ValueError(
             f"fonts must have glyphs of letters, marks, numbers, punctuation or symbols, got {list(fonts)}"
         )
     script_of, block_of = CHART.ranges("scripts"), CHART.ranges("blocks")
@@ -115,12 +114,12 @@ def _config(task: str, split: str, tables: Mapping[str, pa.Table], classes: list
 
 def _check(task: str, split: str, fonts: tuple[str, ...], limit: int | None) -> None:
     if task not in ("script", "all"):
-        raise ConfigError(f"task must be script or all, got {task!r}")
+        raise ValueError(f"task must be script or all, got {task!r}")
     if split not in ("character", "block"):
-        raise ConfigError(f"split must be character or block, got {split!r}")
+        raise ValueError(f"split must be character or block, got {split!r}")
     known = PICTURES.font_files()
     wrong = fonts if isinstance(fonts, str) else [face for face in fonts if face not in known]
     if wrong or not fonts:
-        raise ConfigError(f"fonts must be some of {sorted(known)}, got {wrong!r}")
+        raise ValueError(f"fonts must be some of {sorted(known)}, got {wrong!r}")
     if limit is not None and limit < 1:
-        raise ConfigError(f"limit must be at least 1, got {limit}")
+        raise ValueError(f"limit must be at least 1, got {limit}")

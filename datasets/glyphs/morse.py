@@ -13,8 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mmgraph.errors import DataError
-
 RATE_HZ = 16_000
 WPM, PITCH_HZ, SNR_DB = (12, 25), (450, 850), (5, 25)  # lowest and highest, both included
 PAUSE_MS = (40, 100)  # before and after
@@ -60,7 +58,7 @@ def morse(
         codes: Character → dots and dashes; by default those of ``morse.tsv``.
 
     Raises:
-        DataError: A character has no code.
+        ValueError: A character has no code.
     """
     chance = np.random.PCG64(seed)
     drawn = [low + int(chance.random_raw()) % (high - low + 1) for low, high in (WPM, PITCH_HZ, SNR_DB)]
@@ -92,7 +90,7 @@ def _key(text: str, dot: int, codes: dict[str, str]) -> np.ndarray:
     for word in text.split():
         for character in word:
             if character not in codes:
-                raise DataError(
+                raise ValueError(
                     f"Characters must have a Morse code, got {character!r}; see morse.tsv for those that do"
                 )
             for sign in codes[character]:
@@ -102,6 +100,6 @@ def _key(text: str, dot: int, codes: dict[str, str]) -> np.ndarray:
             parts.append(np.zeros(2 * dot))
         parts.append(np.zeros(4 * dot))
     if not parts:
-        raise DataError(f"Text must hold a character with a Morse code, got {text!r}")
+        raise ValueError(f"Text must hold a character with a Morse code, got {text!r}")
     joined = np.concatenate(parts)
     return joined[: np.flatnonzero(joined)[-1] + 1]

@@ -16,13 +16,12 @@ TEN = 10  # every tenth picture of a class is for validation
 
 def build(files: Mapping[str, Path]) -> Source:
     by_name = {path.stem: np.load(path, allow_pickle=False) for path in files.values()}
-    first, second = by_name["mnist-valid"], by_name["mnist-test"]
-    pixels = np.concatenate([first["inputs"], second["inputs"]]).astype(np.float32) * 256  # kept as n / 256
-    labels = np.concatenate([first["targets"], second["targets"]])
-    parts = np.array(["train"] * len(first["targets"]) + ["test"] * len(second["targets"]))
+    archives = by_name["mnist-valid"], by_name["mnist-test"]
+    pixels = np.concatenate([one["inputs"] for one in archives]).astype(np.float32) * 256  # kept as n / 256
+    labels = np.concatenate([one["targets"] for one in archives])
+    parts = np.repeat(["train", "test"], 10_000)
     for digit in range(10):
-        rows = np.flatnonzero((labels == digit) & (parts != "test"))
-        parts[rows[::TEN]] = "val"
+        parts[np.flatnonzero((labels == digit) & (parts != "test"))[::TEN]] = "val"
     config = GraphConfig(
         name="mnist20k",
         nodes={"picture": {"table": "pictures", "key": "name", "columns": {"image": "image"}}},
@@ -30,9 +29,7 @@ def build(files: Mapping[str, Path]) -> Source:
         split={"by": "column", "column": "part"},
     )
     table = {
-        "name": [
-            f"first-{row:05d}" if row < len(first["targets"]) else f"second-{row:05d}" for row in range(len(labels))
-        ],
+        "name": [f"{archive}-{row:04d}" for archive in ("first", "second") for row in range(10_000)],
         "image": pa.array([png(one) for one in pixels.astype(np.uint8).reshape(-1, 28, 28)], pa.binary()),
         "digit": labels.astype(str),
         "part": parts,
@@ -43,10 +40,11 @@ def build(files: Mapping[str, Path]) -> Source:
 def png(pixels: np.ndarray) -> bytes:
     """A grey picture ``[height, width]`` as PNG without compression: the same bytes whichever library reads them."""
     height, width = pixels.shape
-    rows = np.pad(pixels, ((0, 0), (1, 0))).tobytes()  # each row begins with the number of its filter, 0: none
+    rows = np.zeros((height, 1 + width), dtype=np.uint8)  # each row begins with the number of its filter, 0: none
+    rows[:, 1:] = pixels
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     head = chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows, 0)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows.tobytes(), 0)) + chunk(b"IEND", b"")

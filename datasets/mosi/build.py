@@ -28,7 +28,7 @@ def build(files: Mapping[str, Path]) -> Source:
         text = read(f"text_{part}.csv")  # its first column is the row in the transcripts, of sound and picture too
         rows = text[:, 0].astype(int)
         parts[rows] = part
-        features["text"][rows] = text[:, 1:-1]
+        features["text"][rows] = text[:, 1:]
         for node in ("audio", "video"):
             features[node][rows] = read(f"{node}_{part}0.csv")[:, :-1]
     videos, orders = zip(*(name.rsplit("_", 1) for name in names), strict=True)

@@ -16,7 +16,7 @@ PARTS = {"train": "data.train", "test": "data.test"}
 
 def build(files: Mapping[str, Path]) -> Records:
     (path,) = files.values()
-    data = RData(lzma.decompress(path.read_bytes())).read()["breast.TCGA"]
+    data = _RData(lzma.decompress(path.read_bytes())).read()["breast.TCGA"]
     parts = [data[name] for name in PARTS.values()]
     sizes = [len(part["subtype"]) for part in parts]
     modalities, names = {}, {}
@@ -37,7 +37,7 @@ def build(files: Mapping[str, Path]) -> Records:
     )
 
 
-class RData:
+class _RData:
     """Reads what R saved, as far as this file needs it: named lists, strings, factors and matrices with names."""
 
     def __init__(self, data: bytes) -> None:

@@ -13,9 +13,9 @@ import tyro
 from rich.console import Console
 
 from mmgraph.build import TooManyRejectedError, build_graph
+from mmgraph.build.built import check_folder
 from mmgraph.build.rejected import write_rejected
 from mmgraph.encoders import FeatureCache
-from mmgraph.errors import ConfigError
 
 SHOWN = 10  # reasons
 
@@ -43,8 +43,7 @@ def main(words: Sequence[str]) -> None:
     """Carries out ``mmgraph build``."""
     options = tyro.cli(Options, args=list(words), prog="mmgraph build")
     console = Console()
-    if options.out.exists() and not (options.out / "build" / "graph.json").is_file() and any(options.out.iterdir()):
-        raise ConfigError(f"Folder {str(options.out)!r} holds something else than a graph; choose another")
+    check_folder(options.out)
     try:
         built = build_graph(
             options.graph if not options.graph.endswith(".toml") else Path(options.graph),
@@ -53,7 +52,8 @@ def main(words: Sequence[str]) -> None:
             progress=sys.stderr.isatty(),
         )
     except TooManyRejectedError as error:
-        listed = options.out.with_name(f"{options.out.name}.rejected.parquet")
+        out = options.out.absolute()
+        listed = out.with_name(f"{out.name}.rejected.parquet")
         write_rejected(error.items, listed)
         raise TooManyRejectedError(f"{error}; all of them are listed in {str(listed)!r}", error.items) from None
     built.write(options.out)

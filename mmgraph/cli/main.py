@@ -11,10 +11,12 @@ from mmgraph.errors import ArtifactError, ConfigError, DataError, MissingPackage
 
 COMMANDS = {
     "build": "make a graph from tables, pictures, recordings and texts",
+    "describe": "say what a graph or a collection holds, and show it on a page",
     "run": "carry a recipe out: train a model beside its controls, write scores, index and report",
     "ls": "list the recipes, the datasets and the runs",
     "search": "find the subjects of a run whose subgraphs are most like one subject's",
     "report": "write the HTML report of a run again, and say where it is",
+    "sweep": "take modalities away from a recipe's data, and see what each way of dealing with it is worth",
 }
 
 HELP = f"""usage: mmgraph COMMAND [--help] ...
@@ -35,6 +37,7 @@ examples:
   mmgraph run population_wdbc --runs 3 --population.k 5
   mmgraph search runs/population_wdbc-1a2b3c4d --id patient-007 -k 5
   mmgraph report runs/population_wdbc-1a2b3c4d
+  mmgraph sweep missing population_wdbc --rates 0 0.5 --how leave token
 
 exit codes:
   0 done   1 an error that is ours   2 wrong option   3 wrong data   4 damaged or foreign file

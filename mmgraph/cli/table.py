@@ -21,5 +21,10 @@ def hits_table(hits: Sequence[Hit], *, title: str) -> Table:
     table.add_column("subgraph")
     for hit in hits:
         size = "" if hit.subgraph is None else f"{hit.subgraph.num_nodes} nodes, {hit.subgraph.num_edges} edges"
-        table.add_row(hit.id, f"{hit.score:.4f}", *(str(hit.metadata[column]) for column in columns), size)
+        table.add_row(
+            hit.id,
+            f"{hit.score:.4f}",
+            *("–" if hit.metadata[column] is None else str(hit.metadata[column]) for column in columns),
+            size,
+        )
     return table

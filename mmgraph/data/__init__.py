@@ -5,6 +5,7 @@ from mmgraph.data.columns.columns import Column, Columns
 from mmgraph.data.columns.payload import PayloadKey, Stream
 from mmgraph.data.columns.writer import ColumnsWriter
 from mmgraph.data.csc import Csc, open_csc, save_csc
+from mmgraph.data.fill import fill
 from mmgraph.data.graph_file import load_graph, save_graph
 from mmgraph.data.loader import Loader
 from mmgraph.data.manifest import Manifest, dataset_names, load_dataset
@@ -38,6 +39,7 @@ __all__ = [
     "Stream",
     "dataset_names",
     "drop_modalities",
+    "fill",
     "load_dataset",
     "load_graph",
     "open_csc",

@@ -7,13 +7,13 @@ import os
 import random
 import socket
 import ssl
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.client import BadStatusLine, HTTPException, IncompleteRead
 from itertools import count
 from pathlib import Path
+from time import sleep
 from typing import Any
 from urllib.error import HTTPError, URLError
 
@@ -104,7 +104,7 @@ class _Download:
             except (OSError, HTTPException) as error:
                 if not _is_temporary(error) or attempt >= ATTEMPTS:
                     raise self._unreachable(error, attempt) from None
-                time.sleep(_pause_s(error, attempt))
+                sleep(_pause_s(error, attempt))
                 continue
             if digest == self.sha256:
                 self.part.replace(self.path)

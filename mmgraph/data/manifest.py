@@ -7,7 +7,7 @@ import os
 import sys
 import tomllib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -137,15 +137,11 @@ class Manifest(BaseModel):
         places += [(file, listed / file.path) for file in self.listed]
         missing = [(file, path) for file, path in places if not path.is_file()]
         self._check_can_fetch([file for file, _ in missing])
-        _in_threads(self._check, [place for place in places if place[1].is_file()])
-        total = sum(file.bytes for file, _ in missing)
-        with bar(self.name, total, show=progress and bool(missing)) as tell:
-
-            def get(file: File, path: Path) -> None:
-                told = partial(tell, file.path)
-                fetch(str(file.url), path, size=file.bytes, sha256=file.sha256, progress=told)
-
-            _in_threads(get, missing)
+        for file, path in places:
+            if path.is_file():
+                self._check(file, path)
+        if missing:
+            self._fetch(missing, show=progress)
         return {file.path: path for file, path in places}
 
     def _place(self, files: Sequence[File]) -> Path:
@@ -156,6 +152,20 @@ class Manifest(BaseModel):
     def _folders(self) -> list[Path]:
         return [root / (self.folder or self.name) for root in data_roots()]
 
+    def _fetch(self, missing: Sequence[tuple[File, Path]], *, show: bool) -> None:
+        with bar(self.name, sum(file.bytes for file, _ in missing), show=show) as tell:
+
+            def get(place: tuple[File, Path]) -> None:
+                file, path = place
+                told = partial(tell, file.path)
+                fetch(str(file.url), path, size=file.bytes, sha256=file.sha256, progress=told)
+
+            pool = ThreadPoolExecutor(_THREADS)
+            try:
+                deque(pool.map(get, missing), maxlen=0)
+            finally:
+                pool.shutdown(cancel_futures=True)  # after one that fails, those that wait are not begun
+
     def _check_can_fetch(self, missing: Sequence[File]) -> None:
         offline = bool(os.environ.get("MMGRAPH_OFFLINE"))
         stuck = [file for file in missing if offline or file.url is None]
@@ -163,9 +173,11 @@ class Manifest(BaseModel):
             return
         why = "It can't be fetched by itself" if stuck[0].url is None else "MMGRAPH_OFFLINE forbids to fetch it"
         looked = ", ".join(str(folder) for folder in self._folders())
-        more = f" and {len(stuck) - 1} more, together" if len(stuck) > 1 else ""
+        lack = ", which is in none of"
+        if len(stuck) > 1:
+            lack = f" and {len(stuck) - 1} more, which must lie together below one of"
         raise DataError(
-            f"Dataset {self.name!r} needs {stuck[0].path!r}{more}, which is in none of: {looked}. "
+            f"Dataset {self.name!r} needs {stuck[0].path!r}{lack}: {looked}. "
             f"{why}; see {self.source}, and put it below the folder that MMGRAPH_DATA names"
         )
 
@@ -175,15 +187,6 @@ class Manifest(BaseModel):
                 f"{str(path)!r} must have {file.bytes} bytes with sha256 {file.sha256[:12]}…, got {size} bytes "
                 f"with {sha256(path)[:12]}…; remove it to fetch it again from {file.url or self.source}"
             )
-
-
-def _in_threads(work: Callable[[File, Path], None], files: Sequence[tuple[File, Path]]) -> None:
-    """Does the same with many files; after the first that fails no other is begun."""
-    pool = ThreadPoolExecutor(_THREADS)
-    try:
-        deque(pool.map(lambda one: work(*one), files), maxlen=0)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _inside(path: str) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgraph.encoders.frozen import Frozen
-from mmgraph.encoders.pretrained import Precision, check_precision, identity_of, load
+from mmgraph.encoders.pretrained import identity_of, load
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.functional import deltas, log_mel, mfcc, stretch
 from mmgraph.functional.spectrogram import FLOOR, frames_of
@@ -207,13 +207,11 @@ class Recordings(Frozen[Recording, Sound]):
     Args:
         model: A folder with a model, or a name on the hub (from its local cache where ``HF_HUB_OFFLINE=1``).
         revision: Commit, branch or tag on the hub; ``None`` for the newest. A folder has none.
-        precision: ``"float32"`` or ``"bfloat16"``.
         device: Where the model runs; ``None`` for the GPU if there is one.
 
     Raises:
         MissingPackageError: sentence-transformers is not installed.
-        ConfigError: There is no such model, it knows no sound, part of what it computes with is not in its files, or
-            the precision is unknown.
+        ConfigError: There is no such model, it knows no sound, or part of what it computes with is not in its files.
     """
 
     modality = Modality.AUDIO
@@ -224,11 +222,8 @@ class Recordings(Frozen[Recording, Sound]):
         model: str | Path,
         *,
         revision: str | None = None,
-        precision: Precision = "float32",
         device: str | None = None,
     ) -> None:
-        check_precision(precision)
-        self._precision = precision
         probe = (np.random.default_rng(0).standard_normal(16_000) / 8).clip(-1, 1).astype(np.float32)
         rows = []
         for seed in (1, 0):
@@ -243,7 +238,7 @@ class Recordings(Frozen[Recording, Sound]):
                 "is loaded; save the part that encodes alone (of a WhisperModel its encoder)"
             )
         self.shape = (rows[0].shape[1],)
-        self.identity = identity_of(model, revision, {"precision": precision})
+        self.identity = identity_of(model, revision, {})
 
     def content(self, payload: Recording) -> bytes:
         """The bytes of the file."""
@@ -260,16 +255,15 @@ class Recordings(Frozen[Recording, Sound]):
     def encode(self, prepared: list[Sound]) -> Tensor:
         """Encodes recordings that all differ: ``[recordings, channels]``."""
         found: list[Tensor] = [torch.empty(0)] * len(prepared)
-        with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
-            for rows in _equally_long(prepared):
-                made = self._model.encode(
-                    [{"array": prepared[row].samples, "sampling_rate": self._rate} for row in rows],
-                    batch_size=len(rows),
-                    show_progress_bar=False,
-                    convert_to_tensor=True,
-                )
-                for row, vector in zip(rows, made.to("cpu", torch.float32), strict=True):
-                    found[row] = vector
+        for rows in _equally_long(prepared):
+            made = self._model.encode(
+                [{"array": prepared[row].samples, "sampling_rate": self._rate} for row in rows],
+                batch_size=len(rows),
+                show_progress_bar=False,
+                convert_to_tensor=True,
+            )
+            for row, vector in zip(rows, made.to("cpu", torch.float32), strict=True):
+                found[row] = vector
         return torch.stack(found)
 
 

@@ -27,7 +27,7 @@ Row = Mapping[str, Any] | Sequence[Any]
 _QUANTILES = 1001
 _RARE = 1e-7  # of the shares of a normal score, which is so between -5.2 and 5.2
 _FAR = 1e6  # standard deviations
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST, _SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONDAY = np.datetime64("1970-01-05", "us")
 
@@ -194,14 +194,14 @@ class _Column(ABC):
 class _Numeric(_Column):
     def __init__(self, name: str, fitted: Mapping[str, Tensor]) -> None:
         super().__init__(name, fitted)
-        self.scale = fitted["scale"].numpy() if "scale" in fitted else None
-        self.quantiles = fitted["quantiles"].numpy() if self.scale is None else None
+        self.is_standard = "scale" in fitted
+        self.fitted = fitted["scale" if self.is_standard else "quantiles"].numpy()
 
     @staticmethod
     def cell(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise DataError(f"must be a number, got {value!r}; turn it into one, or make the column a category")
-        if not abs(value) <= _LARGEST:
+        if not -_LARGEST <= value <= _LARGEST:
             raise DataError(f"must be a finite number of at most {_LARGEST:.1e}, got {value!r}")
         return float(value)
 
@@ -211,7 +211,10 @@ class _Numeric(_Column):
         if scaling == "standard":
             return {"scale": torch.from_numpy(_scale(known))}
         shares = np.linspace(0, 1, min(max(len(known), 2), _QUANTILES))
-        return {"quantiles": torch.from_numpy(np.quantile(known, shares) if len(known) else np.zeros(2))}
+        known = known if len(known) else np.zeros(1)
+        return {
+            "quantiles": torch.from_numpy(np.quantile(known, shares, method="inverted_cdf"))
+        }  # equal ones stay equal
 
     def names(self) -> list[str]:
         return [self.name, f"{self.name} unknown"]
@@ -219,7 +222,7 @@ class _Numeric(_Column):
     def encode(self, values: Sequence[Any]) -> np.ndarray:
         number = np.array(values, dtype=np.float64)  # None becomes NaN
         unknown = np.isnan(number)
-        scaled = _scaled(number, self.scale) if self.scale is not None else _normal_score(number, self.quantiles)
+        scaled = (_scaled if self.is_standard else _normal_score)(number, self.fitted)
         return np.stack([np.where(unknown, 0, scaled), unknown], axis=1)
 
 
@@ -343,7 +346,7 @@ def _scale(known: np.ndarray) -> np.ndarray:
         return np.array([0.0, 1.0])
     if known.min() == known.max():
         return np.array([known[0], 1.0])
-    return np.array([known.mean(), known.std()])
+    return np.array([known.mean(), max(known.std(), _SMALLEST)])
 
 
 def _scaled(number: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -55,7 +55,7 @@ class Function(Frozen[Any, Any]):
         channels: int,
         content: Callable[[Any], bytes] | None = None,
     ) -> None:
-        if not callable(function) or modality not in list(Modality) or channels < 1:
+        if not all([callable(function), modality in list(Modality), channels >= 1]):
             raise ConfigError(
                 f"Function needs something to call, a modality of {[one.value for one in Modality]} and channels of at "
                 f"least 1, got {function!r}, {modality!r} and {channels!r}"

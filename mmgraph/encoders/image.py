@@ -102,10 +102,10 @@ def oriented_gradients(pictures: Tensor, *, cell: int = 8, bins: int = 9) -> Ten
     votes = pictures.new_zeros(rows, bins, size, size)
     votes.scatter_add_(1, lower.long() % bins, length * (1 - upper_share))
     votes.scatter_add_(1, (lower.long() + 1) % bins, length * upper_share)
-    centre = (torch.arange(size // cell, device=pictures.device) + 0.5) * cell - 0.5
-    pixel = torch.arange(size, device=pictures.device)
+    pixel = torch.arange(size, dtype=pictures.dtype, device=pictures.device)
+    centre = pixel[: size // cell] * cell + (cell - 1) / 2
     share = (1 - (pixel - centre[:, None]).abs() / cell).clamp(min=0)  # [cells, size]
-    cells = torch.einsum("rbyx,cy,dx->rcdb", votes, share, share)  # [rows, cells, cells, bins]
+    cells = (share @ votes @ share.T).permute(0, 2, 3, 1)  # [rows, cells, cells, bins]
     blocks = torch.cat([cells[:, :-1, :-1], cells[:, :-1, 1:], cells[:, 1:, :-1], cells[:, 1:, 1:]], dim=-1)
     clipped = (blocks / (blocks.square().sum(-1, keepdim=True) + _FAINT**2).sqrt()).clamp(max=_CLIP)
     return clipped / (clipped.square().sum(-1, keepdim=True) + _FAINT**2).sqrt()
@@ -221,8 +221,8 @@ class Pictures(Frozen["bytes | Path | Image | np.ndarray", "Image"]):
     """Pictures to vectors by a vision model: what ``encode`` of sentence-transformers gives.
 
     Takes CLIP and SigLIP, whose vectors of pictures and of texts (by :class:`Sentences`) can be compared, and vision
-    models such as ViT and DINOv2. In float32 the rows are those of ``encode`` to 1e-5; in bfloat16 they point nearly the
-    same way, and cost less where the processor multiplies bfloat16 itself or on a GPU.
+    models such as ViT and DINOv2. In float32 the rows are those of ``encode`` to 1e-5; in bfloat16 they point nearly
+    the same way, and cost less where the processor multiplies bfloat16 itself or on a GPU.
 
     Source: Radford et al. 2021, Learning transferable visual models from natural language supervision,
     arXiv:2103.00020.

@@ -142,8 +142,9 @@ def _decode(data: bytes, max_s: float, name: str) -> Sound:
             if not 1 <= file.channels <= MAX_CHANNELS:
                 raise DataError(f"{name} must have at most {MAX_CHANNELS} channels, got {file.channels}")
             check_rate(rate)
-            if claimed < 1 << 62:  # a stream that does not know its length claims the largest number
-                _check_length(claimed, rate, max_s, name)
+            if claimed >= 1 << 62:  # what libsndfile says where the header says nothing
+                raise DataError(f"{name} must say how long it is, got a {kind} stream; write it to a file anew")
+            _check_length(claimed, rate, max_s, name)
             blocks = list(_blocks(file, rate, max_s, name))
     except soundfile.SoundFileError as error:
         reason = getattr(error, "error_string", "") or "its frames can't be decoded"
@@ -151,7 +152,7 @@ def _decode(data: bytes, max_s: float, name: str) -> Sound:
     frames = sum(map(len, blocks))
     if noise:
         raise DataError(f"{name} must be a whole {kind} file, got a damaged one: {noise[0]}")
-    if frames < claimed < 1 << 62 or _is_cut(data):
+    if frames < claimed or _is_cut(data):
         raise DataError(f"{name} must be a whole {kind} file, got a truncated one with {frames} frames")
     return _sound(np.concatenate(blocks) if blocks else np.empty(0, dtype=np.float32), rate, name)
 

@@ -69,7 +69,7 @@ def read_payload(root: Path, name: str, *, max_bytes: int = MAX_BYTES) -> bytes:
         ...
         mmgraph.errors.DataError: A file must be named from its folder on, without '..', got '../owl.txt'
     """
-    if not isinstance(name, str) or not name or "\0" in name:
+    if not name or "\0" in name:
         raise DataError(f"A file must be named by at least one character, none of them NUL, got {name!r}")
     if "\\" in name or PureWindowsPath(name).drive:
         raise DataError(f"A file must be named with '/' between the parts and without a drive, got {name!r}")

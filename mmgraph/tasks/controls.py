@@ -10,14 +10,15 @@
 | ``majority`` | the shares of the classes in training | chance |
 
 ``without:<modality>`` takes the modality's nodes and the relations made from them; relations made from phenotypes stay.
-The regression's strength is chosen on validation, as everything else is.
+The regression's strength is chosen on validation, as everything else is. It reads what the model reads: ``x``, or the
+pixels and spectrograms themselves where a model is trained on those.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from torch import Tensor
 from mmgraph.errors import ConfigError
 from mmgraph.functional.adjacency import Adjacency
 from mmgraph.functional.gather import gather
-from mmgraph.schema import Schema
+from mmgraph.schema import NodeSpec, Schema
 from mmgraph.schema.view import empty_edges
 from mmgraph.tasks.base import Part
 from mmgraph.tasks.node_classification import NodeClassification
@@ -166,11 +167,33 @@ def _columns(graph: HeteroData, schema: Schema) -> list[Tensor]:
     """The features of the anchors, one matrix a modality; the mean (0, if scaled) where it is absent."""
     anchor = schema.anchor or next(iter(schema.nodes))
     rows = graph[anchor].num_nodes
-    of = {m: Adjacency(graph[m, "of", anchor].edge_index, len(graph[m].x), rows) for m in schema.modalities}
-    columns = [gather(graph[m].x, edges)[0] for m, edges in of.items()]
+    columns = []
+    for modality in schema.modalities:
+        x = _flat(graph[modality], schema.nodes[modality])
+        columns.append(gather(x, Adjacency(graph[modality, "of", anchor].edge_index, len(x), rows))[0])
     if schema.nodes[anchor].channels:
         columns.append(graph[anchor].x)
     return columns
+
+
+def _flat(store: Any, spec: NodeSpec) -> Tensor:
+    """What a node carries as one row, ``[rows, channels]``: its ``x``; else its tensors side by side.
+
+    A tensor (pixels, a spectrogram) is divided by the scale of its dtype, or centred on its own mean, which also stands
+    where it holds nothing (NaN).
+    """
+    if spec.channels is not None:
+        return store.x
+    parts = []
+    for name in spec.attributes:
+        value = store[name].flatten(1)
+        if value.dtype.is_floating_point:
+            value = value.float()
+            value = (value - value.nanmean(dim=1, keepdim=True)).nan_to_num(0.0)
+        else:
+            value = value.float() / torch.iinfo(value.dtype).max
+        parts.append(value)
+    return torch.cat(parts, dim=1) if parts else torch.empty(store.num_nodes, 0)
 
 
 def _relations(schema: Schema) -> tuple[tuple[str, str, str], ...]:

@@ -66,14 +66,15 @@ def check_frozen(
 def _check_attributes(encoder: Frozen) -> None:
     name, identity = name_of(encoder), encoder.identity
     expect(isinstance(identity, Identity), f"{name} must have an Identity, got {identity!r}")
-    written = json.dumps(identity.model_dump(mode="json"), allow_nan=False)
-    expect(
-        Identity(**json.loads(written)) == identity,
-        f"{name} must have an identity that JSON keeps, got {Identity(**json.loads(written))!r} of {identity!r}",
-    )
+    try:
+        back = Identity(**json.loads(json.dumps(identity.model_dump(), allow_nan=False)))
+    except ValueError as error:
+        raise AssertionError(f"{name} must have an identity that JSON keeps, got {identity!r}: {error}") from None
+    expect(back == identity, f"{name} must have an identity that JSON keeps, got {back!r} of {identity!r}")
     expect(isinstance(encoder.modality, Modality), f"{name} must have a Modality, got {encoder.modality!r}")
-    good = isinstance(encoder.shape, tuple) and all(isinstance(size, int) and size > 0 for size in encoder.shape)
-    expect(good and len(encoder.shape) > 0, f"{name} must have a shape of sizes above 0, got {encoder.shape!r}")
+    shape: Any = encoder.shape
+    good = isinstance(shape, tuple) and len(shape) > 0 and all(isinstance(size, int) and size > 0 for size in shape)
+    expect(good, f"{name} must have a shape of sizes above 0, got {shape!r}")
     expect(
         encoder.attribute != "x" or len(encoder.shape) == 1,
         f"{name} must give vectors as 'x', got rows of shape {encoder.shape!r}; name another attribute",

@@ -17,7 +17,7 @@ from mmgraph.train.fit import FitConfig, Fitted
 from mmgraph.train.results import FULL, Cell, Results
 from mmgraph.train.threads import limited
 from mmgraph.train.trial import (
-    Built,
+    Given,
     MakeModel,
     MakeObjective,
     MakeTransform,
@@ -33,7 +33,7 @@ WEIGHTS = "model.safetensors"  # of the full model of the first run (and fold)
 
 
 def evaluate(
-    build: Callable[[int, int], Built],
+    build: Callable[[int, int], Given],
     make_model: MakeModel,
     *,
     runs: int = 5,

@@ -13,7 +13,6 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from mmgraph.builders import Population
 from mmgraph.errors import ArtifactError, DataError
 from mmgraph.files import read_json
 from mmgraph.objectives import Objective, Supervised
@@ -26,9 +25,12 @@ from mmgraph.train.results import Cell
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
+    from mmgraph.build import Built
+    from mmgraph.builders import Population
     from mmgraph.train.module import Transform
 
-Built: TypeAlias = "Population | tuple[HeteroData, Schema]"
+Given: TypeAlias = "Population | Built | tuple[HeteroData, Schema]"
+"""What a recipe builds: something with a graph and its schema, or both."""
 MakeModel: TypeAlias = Callable[[Schema], nn.Module]
 MakeObjective: TypeAlias = Callable[[Schema], Objective]
 MakeTransform: TypeAlias = "Callable[[Schema], Transform]"
@@ -52,7 +54,7 @@ class Trial(NamedTuple):
     digest: str
 
     @classmethod
-    def of(cls, run: int, built: Sequence[Built], target: str | None) -> Trial:
+    def of(cls, run: int, built: Sequence[Given], target: str | None) -> Trial:
         """Puts the folds of a run together.
 
         Raises:
@@ -60,7 +62,7 @@ class Trial(NamedTuple):
         """
         graphs, schemas = [], []
         for one in built:
-            graph, schema = (one.graph, one.schema) if isinstance(one, Population) else one
+            graph, schema = one if isinstance(one, tuple) else (one.graph, one.schema)
             graphs.append(graph)
             schemas.append(schema)
         task = NodeClassification(schemas[0], target)

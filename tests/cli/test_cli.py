@@ -129,7 +129,7 @@ def test_bad_queries_have_the_code_of_bad_data(run_folder: Path, tmp_path: Path,
     assert main(["search", str(run_folder), "--features", str(broken)]) == 3
     assert main(["search", str(run_folder), "--features", str(tmp_path / "none.json")]) == 3
     assert main(["search", str(run_folder), "--id", "patient-007", "--where", "part"]) == 2
-    assert "where must be column=value, got 'part'" in capsys.readouterr().err
+    assert "where and payload must be name=value, got 'part'" in capsys.readouterr().err
     assert main(["search", str(run_folder), "--id", "patient-007", "--where", "age=3"]) == 2
 
 

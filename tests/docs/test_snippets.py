@@ -16,9 +16,18 @@ def _blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
+def _lay_out(page: Path, folder: Path) -> None:
+    """Writes the files that a page shows: blocks with a title."""
+    shown = re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```', page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for name, text in shown:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if _blocks(page, "python")], ids=lambda page: page.name)
 def test_python_runs(page: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
+    _lay_out(page, tmp_path)
     scope: dict = {"__name__": "snippet"}
     for block in _blocks(page, "python"):
         exec(compile(block, str(page), "exec"), scope)
@@ -27,6 +36,7 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch, capsys) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if _blocks(page, "console")], ids=lambda page: page.name)
 def test_commands_run(page: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
+    _lay_out(page, tmp_path)
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     for block in _blocks(page, "console"):
         for line in re.findall(r"^\$ (.*)$", block, flags=re.MULTILINE):

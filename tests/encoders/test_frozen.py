@@ -198,9 +198,10 @@ def test_the_digest_of_a_state_sees_names_types_shapes_and_numbers():
         {"a": torch.zeros(3, 2), "b": torch.arange(3)},
         {"a": torch.zeros(2, 3, dtype=torch.int32), "b": torch.arange(3)},
         {"a": torch.zeros(2, 3), "b": torch.tensor([0, 1, 3])},
+        {"a": torch.zeros(0, 3), "b": torch.arange(3)},
         {},
     ]
     digests = {digest_of_state(one) for one in [state, *others]}
-    assert len(digests) == 7
+    assert len(digests) == 8
     assert digest_of_state({"b": torch.arange(6)[::2] // 2, "a": torch.zeros(3, 2).T}) == digest_of_state(state)
     assert len(digest_of_state({"half": torch.ones(2, dtype=torch.bfloat16)})) == 64

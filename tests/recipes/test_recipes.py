@@ -9,6 +9,7 @@ import pytest
 from mmgraph.errors import DataError
 from mmgraph.recipe import load_recipe, recipe_paths
 from mmgraph.run import Run
+from mmgraph.tasks.controls import default_controls
 from mmgraph.tasks.node_classification import HIGHER_IS_BETTER
 
 RECIPES = sorted(recipe_paths())
@@ -42,8 +43,7 @@ def test_runs_from_end_to_end(name: str, tmp_path: Path) -> None:
         run = Run.execute(recipe, replace(config, **small), tmp_path)
     except DataError as error:
         pytest.skip(f"dataset {recipe.module.DATA} is not here: {error}")
-    controls = {"no_graph", "shuffled_edges", "flat_linear", "majority"}
-    assert controls <= set(run.results.variants)
+    assert set(default_controls(run.schema)) <= set(run.results.variants)
     hits = Run.open(tmp_path).search(id=run.ids[0], k=3)
     assert len(hits) == 3
     assert all(hit.subgraph is not None for hit in hits)

@@ -6,11 +6,12 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from torch_geometric.data import HeteroData
 
 from mmgraph.errors import ConfigError
-from mmgraph.schema import NodeSpec, Schema
+from mmgraph.schema import EdgeSpec, NodeSpec, Schema
 from mmgraph.tasks import BASELINES, NodeClassification, baseline, control_graph, default_controls
-from mmgraph.tasks.controls import STRENGTHS
+from mmgraph.tasks.controls import STRENGTHS, _columns
 from mmgraph.testing import fake_graph
 from mmgraph.testing.expect import difference
 
@@ -241,3 +242,26 @@ def test_an_anchor_with_a_payload_is_read_too(built):
     task = NodeClassification(schema)
     found = task.evaluate(baseline("flat_linear", [graph], task), graph, metrics=["accuracy"])
     assert found["accuracy"] == 1
+
+
+def test_linear_controls_read_the_tensors_that_a_model_is_trained_on():
+    """Pixels by the scale of their dtype; spectrograms around their own mean, which stands where they hold nothing."""
+    graph = HeteroData()
+    graph["a"].num_nodes = 3
+    graph["photo"].pixels = torch.tensor([[[0, 51]], [[255, 102]]], dtype=torch.uint8)
+    graph["sound"].mel = torch.tensor([[[1.0, 3.0, float("nan")]]])
+    graph["photo"].num_nodes, graph["sound"].num_nodes = 2, 1
+    graph["photo", "of", "a"].edge_index = torch.tensor([[0, 1], [2, 0]])
+    graph["sound", "of", "a"].edge_index = torch.tensor([[0], [1]])
+    schema = Schema(
+        nodes={
+            "a": NodeSpec(),
+            "photo": NodeSpec(modality="image", attributes=("pixels",)),
+            "sound": NodeSpec(modality="audio", attributes=("mel",)),
+        },
+        edges={("photo", "of", "a"): EdgeSpec(), ("sound", "of", "a"): EdgeSpec()},
+        anchor="a",
+    )
+    photo, sound = _columns(graph, schema)
+    torch.testing.assert_close(photo, torch.tensor([[1.0, 0.4], [0.0, 0.0], [0.0, 0.2]]))
+    torch.testing.assert_close(sound, torch.tensor([[0.0, 0.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))

@@ -74,9 +74,11 @@ class PayloadBuffer:
     """The values of one payload that wait for their file."""
 
     head: PayloadHead
-    values: list[Value] = field(default_factory=list)
-    waiting: int = 0  # bytes
-    seen: set[Value] = field(default_factory=set)
+    index: list[int | None] = field(default_factory=list)  # which of the distinct values each is
+    place: dict[str | bytes, int] = field(default_factory=dict)  # the distinct ones, in their first order
+    waiting: int = 0  # bytes in memory
+    whole: int = 0  # bytes of a file that has each value as often as it is given
+    parted: int = 0  # bytes of a file that has each distinct value once
 
     def check(self, values: Sequence[Value], kind: str | None) -> Literal["string", "binary"] | None:
         """Returns what the payload holds once these values are in.
@@ -100,32 +102,39 @@ class PayloadBuffer:
         """Takes values; returns whether a file should be written now."""
         self.head = self.head.model_copy(update={"kind": self.check(values, self.head.kind)})
         for value in values:
+            size = len(value or "") + 8  # and where it begins
+            if value is not None and value not in self.place:
+                self.place[value] = len(self.place)
+                self.waiting += size
+                self.parted += size
+            self.index.append(None if value is None else self.place[value])
             self.waiting += _VALUE_BYTES
-            if value not in self.seen:
-                self.seen.add(value)
-                self.waiting += len(value or "")
-            self.values.append(value)
+            self.whole += size
+            self.parted += 4
         return self.waiting >= _SEGMENT_BYTES
 
     def flush(self) -> tuple[str, bytes] | None:
         """The next file, its name and all its bytes, and nothing if no values wait."""
-        if not self.values:
+        if not self.index:
             return None
         import pyarrow as pa
 
         kind = {"string": pa.large_string(), "binary": pa.large_binary(), None: pa.null()}[self.head.kind]
-        values = pa.array(self.values, type=kind)
-        if 2 * len(self.seen) <= len(self.values):  # each distinct value once
-            values = values.dictionary_encode()
+        distinct = list(self.place)
+        if distinct and 2 * self.parted <= self.whole:
+            index = pa.array(self.index, type=pa.int32())
+            values = pa.DictionaryArray.from_arrays(index, pa.array(distinct, type=kind))
+        else:
+            values = pa.array([None if place is None else distinct[place] for place in self.index], type=kind)
         table = pa.table({self.head.name: values})
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
         parts = ("graph",) if self.head.type is None else ("node", self.head.type)
         file = f"payloads/{file_name(column_name(*parts, self.head.name))}.{len(self.head.segments)}.arrow"
-        segments = (*self.head.segments, SegmentHead(file=file, rows=len(self.values)))
+        segments = (*self.head.segments, SegmentHead(file=file, rows=len(self.index)))
         self.head = self.head.model_copy(update={"segments": segments})
-        self.values, self.waiting, self.seen = [], 0, set()
+        self.index, self.place, self.waiting, self.whole, self.parted = [], {}, 0, 0, 0
         return file, sink.getvalue().to_pybytes()
 
 
@@ -138,13 +147,21 @@ class Payload:
         self._segments: dict[int, Any] = {}
 
     def all(self) -> Any:
-        """All values as one ``pyarrow.ChunkedArray``, mapped, not read."""
+        """All values as one ``pyarrow.ChunkedArray``, mapped, not read.
+
+        It is of a dictionary's type where a file has its distinct values once.
+        """
         import pyarrow as pa
 
         kind = {"string": pa.large_string(), "binary": pa.large_binary(), None: pa.null()}[self.head.kind]
         segments = [self._segment(number) for number in range(len(self.head.segments))]
-        chunks = [chunk.cast(kind) if chunk.type != kind else chunk for one in segments for chunk in one.chunks]
-        return pa.chunked_array(chunks, type=kind)
+        chunks = [chunk for one in segments for chunk in one.chunks]
+        if not any(pa.types.is_dictionary(chunk.type) for chunk in chunks):
+            return pa.chunked_array([chunk.cast(kind) for chunk in chunks], type=kind)
+        encoded = [
+            chunk if pa.types.is_dictionary(chunk.type) else chunk.cast(kind).dictionary_encode() for chunk in chunks
+        ]
+        return pa.chunked_array(encoded, type=pa.dictionary(pa.int32(), kind))
 
     def values(self, start: int, stop: int) -> list[Value]:
         """Some values, as Python strings or bytes."""
