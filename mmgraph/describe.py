@@ -40,7 +40,7 @@ from mmgraph.schema import TargetSpec
 from mmgraph.typing import EdgeType
 
 REASONS = 20
-NO_PART = "none"
+NO_PART = "in no part"
 
 
 def describe(source: Built | Collection | Whole, *, previews: int = 4) -> Description:
@@ -107,7 +107,7 @@ def _edges(whole: Whole, kind: EdgeType) -> Edges:
     out = np.bincount(index[0], minlength=whole.rows[source])
     into = np.bincount(index[1], minlength=whole.rows[target])
     within = source == target
-    pairs = np.unique(index[0].astype(np.int64) * max(whole.rows[target], 1) + index[1])
+    pairs = np.sort(index[0].astype(np.int64) * max(whole.rows[target], 1) + index[1])  # np.unique hashes: 50 × slower
     return Edges(
         type=kind,
         edges=index.shape[1],
@@ -116,7 +116,7 @@ def _edges(whole: Whole, kind: EdgeType) -> Edges:
         in_degree=Spread.of(into),
         isolated=int((out + into == 0).sum() if within else (out == 0).sum() + (into == 0).sum()),
         self_loops=int((index[0] == index[1]).sum()) if within else 0,
-        duplicates=index.shape[1] - len(pairs),
+        duplicates=int((np.diff(pairs) == 0).sum()),
     )
 
 
@@ -183,9 +183,11 @@ def _share(mask: np.ndarray) -> float | None:
 
 
 def _relations(whole: Whole) -> list[Relation]:
-    anchor = whole.schema.anchor
+    hang = {source for source, relation, _ in whole.schema.edges if relation == "of"}
     found = []
-    for node in whole.schema.nodes if anchor is None else (anchor,):
+    for node in whole.schema.nodes:
+        if node in hang:
+            continue
         names = [relation for _, relation, _ in whole.schema.relations(node)]
         for some in [[name] for name in names] + ([names] if len(names) > 1 else []):
             index = np.concatenate([whole.edges[node, name, node] for name in some], axis=1)
@@ -221,8 +223,8 @@ def homophily(index: np.ndarray, labels: np.ndarray) -> Homophily | None:
     """The homophily of edges ``[2, edges]`` with class numbers ``[nodes]``, -1 for not known; ``None`` of no edge.
 
     Example:
-        >>> homophily(np.array([[0, 1, 2, 2], [1, 0, 3, 2]]), np.array([0, 0, 1, 0]))
-        Homophily(share=0.6666666666666666, expected=0.4444444444444444, edges=3)
+        >>> homophily(np.array([[0, 1, 2, 2], [1, 2, 0, 2]]), np.array([0, 0, 1]))
+        Homophily(share=0.33..., expected=0.55..., edges=3)
     """
     index = index[:, index[0] != index[1]]
     source, target = labels[index]
@@ -237,7 +239,7 @@ def homophily(index: np.ndarray, labels: np.ndarray) -> Homophily | None:
 
 def _preview(card: Card) -> Preview:
     payloads = {node: tuple(said(item) for item in items) for node, items in card.items.items()}
-    return Preview(card.key, card.part, card.labels, card.notes, payloads)
+    return Preview(card.key, card.part, card.labels, card.notes, payloads, card.totals)
 
 
 def _lacking(missing: Sequence[Missing]) -> list[str]:

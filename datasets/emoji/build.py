@@ -49,8 +49,8 @@ def build(
         edges.append({"type": ("emoji", "variant_of", "emoji"), "column": "variant_of", "inverse": "has_variant"})
     if relations:
         nodes["subgroup"] = {"table": "subgroups", "key": "subgroup"}
-        edges.append({"type": ("emoji", "in_subgroup", "subgroup"), "column": "subgroup"})
-        edges.append({"type": ("subgroup", "in_group", "group"), "column": "group"})
+        edges.append({"type": ("emoji", "in_subgroup", "subgroup"), "column": "subgroup", "inverse": "holds"})
+        edges.append({"type": ("subgroup", "in_group", "group"), "column": "group", "inverse": "holds"})
     config = GraphConfig(
         name="emoji",
         anchor="emoji",

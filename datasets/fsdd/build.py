@@ -35,6 +35,7 @@ def build(files: Mapping[str, Path], *, split: str = "official", relations: bool
             "relations must be False where speakers are held out (a speaker's node would tell test utterances that "
             f"they are of one speaker), got True with split={split!r}"
         )
+    spoken = {"type": ("utterance", "spoken_by", "speaker"), "column": "speaker", "inverse": "speaks"}
     config = GraphConfig(
         name="fsdd",
         nodes={
@@ -44,7 +45,7 @@ def build(files: Mapping[str, Path], *, split: str = "official", relations: bool
                 "columns": {"recording": "audio", "speaker": "keep"},
             }
         },
-        edges=[{"type": ("utterance", "spoken_by", "speaker"), "column": "speaker"}] if relations else [],
+        edges=[spoken] if relations else [],
         targets={"digit": {"column": "digit", "kind": "multiclass", "classes": DIGITS}},
         split={"by": "column", "column": "part"},
     )

@@ -21,7 +21,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     picture = draw(LETTER, font_files()[FACE]).rotate(TURN_DEG, Image.Resampling.BILINEAR, fillcolor=255)
     (out / "letter.png").write_bytes(png_bytes(picture))
-    sound = morse(LETTER, seed=0, wpm=WPM[1], pitch_hz=PITCH_HZ[1] + 50, snr_db=SNR_DB[0] - 2)
+    sound = morse(LETTER, seed=0, wpm=WPM[1] + 3, pitch_hz=PITCH_HZ[1] + 50, snr_db=SNR_DB[0] - 2)
     (out / "letter.wav").write_bytes(sound)
 
 

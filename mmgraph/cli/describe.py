@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from mmgraph.report.whole import whole_of
 
 WIDTH = 100  # where there is no terminal to ask
 CLASSES = 6  # of a target, in a line
+_FIGURES = frozenset("0123456789.,%–- ")
 
 
 @dataclass
@@ -89,14 +91,14 @@ def _parts(found: Description) -> Iterator[Table | Text]:
         ],
     )
     yield _table(
-        "edges",
-        ["type", "edges", "out: mean", "median", "most", "in: mean", "median", "most", "isolated", "loops", "double"],
+        "edges (degrees: mean, median, most)",
+        ["type", "edges", "out", "in", "isolated", "loops", "double"],
         [
             [
                 " ".join(one.type) + (" (weighted)" if one.weighted else ""),
                 f"{one.edges:,}",
-                *_degrees(one.out_degree),
-                *_degrees(one.in_degree),
+                _degrees(one.out_degree),
+                _degrees(one.in_degree),
                 *(f"{count:,}" for count in (one.isolated, one.self_loops, one.duplicates)),
             ]
             for one in found.edges
@@ -125,8 +127,14 @@ def _parts(found: Description) -> Iterator[Table | Text]:
     for card in found.previews:
         rows = [[name, "not known" if label is None else label] for name, label in card.labels.items()]
         rows += [[name, note] for name, note in card.notes.items()]
-        rows += [[node, "\n".join(items) if items else "none"] for node, items in card.payloads.items()]
+        rows += [[node, _payloads(items, card.totals[node])] for node, items in card.payloads.items()]
         yield _table(f"{found.unit} {card.key}" + (f" ({card.part})" if card.part else ""), [], rows)
+
+
+def _payloads(items: Sequence[str], total: int) -> str:
+    """One a line, equal ones together."""
+    lines = [text if count == 1 else f"{text}, {count} times" for text, count in Counter(items).items()]
+    return "\n".join(lines + ([f"and {total - len(items):,} more"] if total > len(items) else [])) or "none"
 
 
 def _split(found: Description) -> Iterator[Table]:
@@ -163,10 +171,9 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
         show_header=bool(columns),
         padding=(0, 1) if columns else (0, 2),
     )
-    figures = [all(not row[place] or row[place][0] in "0123456789–-" for row in rows) for place in range(len(rows[0]))]
-    for place in range(len(rows[0])):
-        name = columns[place] if columns else ""
-        table.add_column(Text(_clean(name)), justify="right" if columns and figures[place] else "left", overflow="fold")
+    for name, cells in zip(columns or [""] * len(rows[0]), zip(*rows, strict=True), strict=True):
+        is_number = columns and not name.startswith("classes") and all(set(cell) <= _FIGURES for cell in cells)
+        table.add_column(Text(_clean(name)), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_clean(cell)) for cell in row))
     if not columns:
@@ -179,7 +186,7 @@ def _clean(text: str) -> str:
 
 
 def _attributes(attributes: Mapping[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} {list(shape)}" for name, shape in attributes.items())
+    return ", ".join(f"{name} {list(shape)}" if shape else name for name, shape in attributes.items() if 0 not in shape)
 
 
 def _spreads(spreads: Mapping[str, Spread]) -> list[list[str]]:
@@ -189,8 +196,8 @@ def _spreads(spreads: Mapping[str, Spread]) -> list[list[str]]:
     ]
 
 
-def _degrees(one: Spread) -> list[str]:
-    return [_number(one.mean), _number(one.median), _number(one.most)]
+def _degrees(one: Spread) -> str:
+    return ", ".join(_number(value) for value in (one.mean, one.median, one.most))
 
 
 def _number(value: float | None) -> str:

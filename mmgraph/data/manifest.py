@@ -160,11 +160,8 @@ class Manifest(BaseModel):
                 told = partial(tell, file.path)
                 fetch(str(file.url), path, size=file.bytes, sha256=file.sha256, progress=told)
 
-            pool = ThreadPoolExecutor(_THREADS)
-            try:
-                deque(pool.map(get, missing), maxlen=0)
-            finally:
-                pool.shutdown(cancel_futures=True)  # after one that fails, those that wait are not begun
+            with ThreadPoolExecutor(_THREADS) as pool:
+                deque(pool.map(get, missing), maxlen=0)  # after one that fails, those that wait are not begun
 
     def _check_can_fetch(self, missing: Sequence[File]) -> None:
         offline = bool(os.environ.get("MMGRAPH_OFFLINE"))

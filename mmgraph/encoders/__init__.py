@@ -3,6 +3,8 @@
 Frozen ones are ``frozen(payloads) -> [payloads, channels]``, and are called when the graph is built.
 """
 
+from mmgraph.encoders.audio import LogMel, Recordings, Spectra
+from mmgraph.encoders.audio_conv import AudioConv
 from mmgraph.encoders.base import Encoder
 from mmgraph.encoders.cache import FeatureCache
 from mmgraph.encoders.columns import Columns
@@ -11,8 +13,12 @@ from mmgraph.encoders.function import Function
 from mmgraph.encoders.hashed import HashedText
 from mmgraph.encoders.image import Gradients, ImageConv, Pictures, Pixels
 from mmgraph.encoders.mixed import Mixed, encode
+from mmgraph.encoders.points import Cloud, CloudSummary, PointNet
 from mmgraph.encoders.raw import Raw
 from mmgraph.encoders.registry import DEFAULTS, KINDS, frozen_class, load_frozen, make_frozen, save_frozen
+from mmgraph.encoders.sequence import SeriesConv, SeriesGRU
+from mmgraph.encoders.series import Series, SeriesSummary
+from mmgraph.encoders.symbol import SymbolEmbedding, Symbols
 from mmgraph.encoders.table import Table
 from mmgraph.encoders.text import Sentences
 from mmgraph.encoders.token import LearnedToken
@@ -21,6 +27,9 @@ from mmgraph.encoders.tokens import TokenEncoder, Tokens
 __all__ = [
     "DEFAULTS",
     "KINDS",
+    "AudioConv",
+    "Cloud",
+    "CloudSummary",
     "Columns",
     "Encoded",
     "Encoder",
@@ -31,11 +40,21 @@ __all__ = [
     "HashedText",
     "ImageConv",
     "LearnedToken",
+    "LogMel",
     "Mixed",
     "Pictures",
     "Pixels",
+    "PointNet",
     "Raw",
+    "Recordings",
     "Sentences",
+    "Series",
+    "SeriesConv",
+    "SeriesGRU",
+    "SeriesSummary",
+    "Spectra",
+    "SymbolEmbedding",
+    "Symbols",
     "Table",
     "TokenEncoder",
     "Tokens",

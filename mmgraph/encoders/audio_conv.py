@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HEARD = 7.0  # nats (30 dB) below its loudest step a recording counts as silent
 FLOOR = 10.0  # nats (43 dB) below its loudest band nothing is told apart
-EDGE, BEND = 0.15, 0.15  # of its length: how far ends and middle of a recording are moved
+EDGE, BEND = 0.22, 0.22  # of its length: how far ends and middle of a recording are moved
 SCALE, SHIFT = 0.1, 2.0  # how much longer or shorter a voice is, and by how many bands it is higher
 TILT = 1.5  # nats at the outer bands, of another microphone
 NOISE = (4.0, 10.0)  # nats below the loudest band

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _FAINT = 0.1  # gradients below are not blown up
 _CLIP = 0.2  # of a normalised block
+_ROWS = 1024  # pictures that pass the network at once: what lies in between takes far more memory than they do
 
 
 def picture_bytes(payload: bytes | Path | Image | np.ndarray) -> bytes:
@@ -333,13 +334,14 @@ class ImageConv(Encoder):
         """Gives ``[rows, channels]`` for each node type."""
         features = {}
         for node, colours in self.nodes.items():
-            pixels = graph[node].pixels
-            if pixels.dtype != torch.uint8 or pixels.dim() != 4 or pixels.shape[1] != colours:
-                got = f"{list(pixels.shape)} of {pixels.dtype}"
+            pixels = graph[node].get("pixels")
+            if pixels is None or pixels.dtype != torch.uint8 or pixels.dim() != 4 or pixels.shape[1] != colours:
+                got = "none" if pixels is None else f"{list(pixels.shape)} of {pixels.dtype}"
                 raise DataError(f"pixels of {node!r} must be [rows, {colours}, height, width] of uint8, got {got}")
             if self.training and self.shift:
                 pixels = _shifted(pixels, self.shift)
-            features[node] = self.networks[weight_key(node)](pixels.float() / 127.5 - 1)
+            network = self.networks[weight_key(node)]
+            features[node] = torch.cat([network(some.float() / 127.5 - 1) for some in pixels.split(_ROWS)])
         return features
 
 

@@ -26,6 +26,8 @@ class Table(Encoder):
         hidden: Widths of the hidden layers, each followed by a ReLU and dropout; none makes it a linear map.
         dropout: Share of the values that is zeroed, before each layer, while training.
         final: Whether a ReLU follows the last layer too.
+        norm: Whether each row is brought to mean 0 and deviation 1 first (Ba, Kiros & Hinton 2016, Layer Normalization,
+            arXiv:1607.06450): for features of unit length, whose single numbers are small.
 
     Raises:
         ConfigError: No node type, or a width below 1.
@@ -47,6 +49,7 @@ class Table(Encoder):
         hidden: Sequence[int] = (),
         dropout: float = 0.0,
         final: bool = False,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         if not widths or min(*widths.values(), channels, *hidden) < 1:
@@ -56,7 +59,7 @@ class Table(Encoder):
         self.nodes = tuple(widths)
         self.networks = nn.ModuleDict(
             {
-                weight_key(node): _network([width, *hidden, channels], dropout, final=final)
+                weight_key(node): _network([width, *hidden, channels], dropout, final=final, norm=norm)
                 for node, width in widths.items()
             }
         )
@@ -66,8 +69,8 @@ class Table(Encoder):
         return {node: self.networks[weight_key(node)](graph[node].x) for node in self.nodes}
 
 
-def _network(widths: Sequence[int], dropout: float, *, final: bool) -> nn.Sequential:
-    steps: list[nn.Module] = []
+def _network(widths: Sequence[int], dropout: float, *, final: bool, norm: bool) -> nn.Sequential:
+    steps: list[nn.Module] = [nn.LayerNorm(widths[0])] if norm else []
     for number, (before, after) in enumerate(pairwise(widths)):
         steps += [nn.ReLU()] if number else []
         steps += [nn.Dropout(dropout), nn.Linear(before, after)]

@@ -49,7 +49,7 @@ class Sound:
     rate_hz: int
 
     def __post_init__(self) -> None:
-        samples = self.samples
+        samples: Any = self.samples
         if not isinstance(samples, np.ndarray) or samples.dtype != np.float32 or samples.ndim != 1:
             got = f"{getattr(samples, 'dtype', '')} {list(np.shape(samples))}"
             raise DataError(f"samples must be a float32 array [frames], got {type(samples).__name__} {got}")
@@ -65,7 +65,7 @@ class Sound:
         return len(self.samples) / self.rate_hz
 
 
-def check_rate(rate_hz: int) -> None:
+def check_rate(rate_hz: object) -> None:
     """Refuses rates that no recording has.
 
     Raises:

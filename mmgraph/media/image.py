@@ -122,11 +122,15 @@ def to_rgb(picture: Image) -> Image:
 @contextmanager
 def guarded(what: str) -> Iterator[None]:
     """Whatever goes wrong in Pillow is a damaged picture, and what it warns of goes unsaid."""
+    from PIL.Image import DecompressionBombError
+
     try:
         with _quiet():
             yield
     except DataError:
         raise
+    except DecompressionBombError as error:
+        raise DataError(f"A picture must have fewer pixels, got {what}: {error}") from None
     except Exception as error:  # decoders raise nearly every kind
         reason = " ".join(str(error).split()) or type(error).__name__
         reason = re.sub(r" ?<_io.BytesIO object at \w+>", "", reason)

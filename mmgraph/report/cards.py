@@ -92,10 +92,10 @@ def choose(whole: Whole, count: int) -> np.ndarray:
     )  # [modalities, units]
     strata = [_parts(whole), *(_classes(whole, name) for name in whole.answers)]
     incomplete = lacks.any(axis=0)
-    few = max(1, count // _INCOMPLETE)
-    some = _spread(incomplete.nonzero()[0], [*strata, _joint(lacks)], few)
-    others = _spread((~incomplete).nonzero()[0], strata, count - len(some))
-    more = np.setdiff1d(incomplete.nonzero()[0], some)
+    few = min(count, max(1, count // _INCOMPLETE))
+    some = _spread(np.flatnonzero(incomplete), [*strata, _joint(lacks)], few)
+    others = _spread(np.flatnonzero(~incomplete), strata, count - len(some))
+    more = np.setdiff1d(np.flatnonzero(incomplete), some)
     rest = _spread(more, strata, count - len(some) - len(others))
     return np.sort(np.concatenate([some, others, rest])).astype(np.int64)
 
@@ -150,7 +150,7 @@ def _classes(whole: Whole, name: str) -> np.ndarray:
     """The class of each unit by its first node with one; measures in three thirds; -1 where it is not known."""
     spec, values = whole.schema.targets[name], whole.answers[name]
     found = np.full(whole.units, -1, dtype=np.int64)
-    if spec.node not in whole.members or values.ndim != 1:
+    if spec.node not in whole.members:
         return found
     rows, units = whole.members[spec.node]
     if spec.kind == "regression":
@@ -175,7 +175,11 @@ def cards(whole: Whole, chosen: Sequence[int]) -> list[Card]:
             unit=int(unit),
             key=whole.names(whole.unit, int(unit)),
             part=str(parts[unit]),
-            labels={name: _label(whole, name, int(unit)) for name in whole.answers if _is_labelled(whole, name)},
+            labels={
+                name: _label(whole, name, int(unit))
+                for name in whole.answers
+                if whole.schema.targets[name].node in whole.members
+            },
             notes=whole.notes(int(unit)),
             items={node: found[place][1] for node, found in items.items()},
             totals={node: found[place][0] for node, found in items.items()},
@@ -215,10 +219,6 @@ def _items(whole: Whole, node: str, mine: Sequence[np.ndarray]) -> list[tuple[in
         return Item(spec.modality, payloads[row], features.get(row), names)
 
     return [(len(rows), [one(row) for row in rows[:SHOWN].tolist()]) for rows in mine]
-
-
-def _is_labelled(whole: Whole, name: str) -> bool:
-    return whole.schema.targets[name].node in whole.members and whole.answers[name].ndim == 1
 
 
 def _label(whole: Whole, name: str, unit: int) -> str | None:

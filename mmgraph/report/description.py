@@ -159,13 +159,14 @@ class Reason:
 
 @dataclass(frozen=True)
 class Preview:
-    """One unit in words: its key, part, labels, notes, and node type → what its nodes stand for."""
+    """One unit in words: its key, part, labels, notes, and node type → what some of them stand for, and how many."""
 
     key: str
     part: str
     labels: Mapping[str, str | None]
     notes: Mapping[str, str]
     payloads: Mapping[str, tuple[str, ...]]
+    totals: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ class Description:
         targets: What is to be predicted.
         parts: The parts of the split; at last those in no part, if there are such.
         missing: What is missing of each modality.
-        relations: Relations within the anchors (or within any type, where there is no anchor): each, then all together.
+        relations: Relations within a node type, but not of the nodes of a modality: each, then all together.
         rejected: How much was set aside when it was built.
         reasons: The most frequent reasons.
         previews: A few units.

@@ -15,10 +15,9 @@ from mmgraph.files import write_bytes
 from mmgraph.report.cards import Card, choose
 from mmgraph.report.cards import cards as cards_of
 from mmgraph.report.description import Description, Nodes, Relation, Spread, Target
-from mmgraph.report.payloads import FILES, FRAMES, WORDS, Budget, clean, shown
+from mmgraph.report.payloads import WORDS, Budget, clean, shown
 from mmgraph.report.svg import COLOURS, swatch
 from mmgraph.report.whole import Whole, whole_of
-from mmgraph.schema import Modality
 
 CARDS = 24
 BUDGET = 8_000_000  # characters of pictures and recordings
@@ -87,8 +86,11 @@ def write(source: Built | Collection | Whole, path: Path, *, cards: int = CARDS,
 def _context(whole: Whole, count: int, budget: int) -> dict[str, Any]:
     found = describe(whole, previews=0)
     chosen = cards_of(whole, choose(whole, count).tolist())
-    purse = Budget(budget, sum(_media(card) for card in chosen))
+    purse = Budget()
     drawn = [Shown(card, _groups(whole, card, purse)) for card in chosen]
+    if sum(purse.sizes) > budget:
+        purse = purse.within(budget)
+        drawn = [Shown(card, _groups(whole, card, purse)) for card in chosen]
     return {
         "found": found,
         "facts": _facts(found),
@@ -115,7 +117,7 @@ def _rows(found: Description) -> dict[str, list[list[Any]]]:
                 clean(one.type),
                 one.modality or "",
                 _number(one.rows),
-                _attributes(one.attributes),
+                clean(_attributes(one)),
                 clean(one.encoder or ""),
             ]
             for one in found.nodes
@@ -160,7 +162,9 @@ def _spread(one: Spread) -> list[str]:
 
 
 def _attributes(nodes: Nodes) -> str:
-    return ", ".join(f"{name} {list(shape)}" for name, shape in nodes.attributes.items())
+    return ", ".join(
+        f"{name} {list(shape)}" if shape else name for name, shape in nodes.attributes.items() if 0 not in shape
+    )
 
 
 def _part_names(found: Description) -> list[str]:
@@ -178,16 +182,6 @@ def _facts(found: Description) -> list[str]:
     facts += [f"{sum(one.rows for one in found.nodes):,} nodes of {len(found.nodes)} types"]
     facts += [f"{sum(one.edges for one in found.edges):,} edges of {len(found.edges)} types"]
     return facts + [f"{part.units:,} {part.name}" for part in found.parts]
-
-
-def _media(card: Card) -> int:
-    """How many pictures and recordings a card may show."""
-    return sum(
-        FRAMES if item.modality is Modality.VIDEO else 1
-        for items in card.items.values()
-        for item in items
-        if item.modality in FILES or isinstance(item.payload, bytes)
-    )
 
 
 def _groups(whole: Whole, card: Card, purse: Budget) -> list[Group]:
@@ -231,11 +225,11 @@ def stack(shares: Mapping[str, float]) -> Markup:
         if share > 0:
             parts.append(
                 Markup('<path class="class c{}" d="M{:.2f} 0h{:.2f}v8h-{:.2f}z"><title>{}: {}</title></path>').format(
-                    number % COLOURS, before, 100 * share, 100 * share, clean(name), _percent(share)
+                    number % COLOURS, before, 100 * share, 100 * share, clean(name[:60]), _percent(share)
                 )
             )
         before += 100 * share
-    label = ", ".join(f"{clean(name)} {_percent(share)}" for name, share in shares.items())
+    label = ", ".join(f"{clean(name[:60])} {_percent(share)}" for name, share in list(shares.items())[:_LEGEND])
     return Markup('<svg class="share" viewBox="0 0 100 8" role="img" aria-label="{}">{}</svg>').format(
         label, Markup("").join(parts)
     )

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +29,12 @@ from mmgraph.schema import Modality
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-TEXT, CELLS, FRAMES, POINTS, STEPS = 600, 40, 4, 300, 240  # what is shown at most
+TEXT, CELLS, CELL, FRAMES, POINTS, STEPS = 600, 40, 120, 4, 300, 240  # what is shown at most
 SIDES = (256, 128, 64)  # pixels
 CLIPS = ((16_000, 6.0), (8_000, 4.0), (8_000, 1.5))  # hertz, seconds
 _COLUMNS = 160  # of a waveform
 _WIDE, _HIGH = 240, 64
-FILES = (Modality.IMAGE, Modality.AUDIO, Modality.VIDEO)
+
 WORDS: Mapping[Modality | None, str] = {
     Modality.IMAGE: "picture",
     Modality.AUDIO: "recording",
@@ -49,33 +51,46 @@ WORDS: Mapping[Modality | None, str] = {
 
 @dataclass
 class Budget:
-    """How many characters the pictures and recordings of a page may still take, dealt out evenly.
+    """How large the pictures and recordings of a page may be.
 
     Args:
-        left: Characters.
-        items: How many may come.
+        cap: Characters that each may take.
+        sizes: How many each would take if it might, ``[items]``.
         smaller: How many were made smaller than they would be otherwise.
         dropped: How many were left out.
     """
 
-    left: int
-    items: int
+    cap: float = math.inf
+    sizes: list[int] = field(default_factory=list)
     smaller: int = 0
     dropped: int = 0
 
-    def take(self, versions: Iterable[Callable[[], bytes]], kind: str) -> str | None:
-        """The data URI of the first version that fits; none if none does."""
-        share = self.left // max(self.items, 1)
-        self.items -= 1
+    def take(self, versions: Sequence[Callable[[], bytes]], kind: str) -> tuple[str, int] | None:
+        """The data URI of the first version that fits, and its number; none if none does."""
         for number, version in enumerate(versions):
-            data = version()
-            uri = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-            if len(uri) <= share:
-                self.left -= len(uri)
+            uri = f"data:{kind};base64,{base64.b64encode(version()).decode()}"
+            if number == 0:
+                self.sizes.append(len(uri))
+            if len(uri) <= self.cap:
                 self.smaller += number > 0
-                return uri
+                return uri, number
         self.dropped += 1
         return None
+
+    def within(self, total: int) -> Budget:
+        """Another one, whose cap lets all take no more than a total: small ones stay, large ones share the rest.
+
+        Example:
+            >>> Budget(sizes=[10, 100, 100]).within(70).cap
+            30
+        """
+        left = total
+        for place, size in enumerate(ordered := sorted(self.sizes)):
+            share = left // (len(ordered) - place)
+            if size > share:
+                return Budget(share)
+            left -= size
+        return Budget()
 
 
 def said(item: Item, limit: int = 80) -> str:
@@ -84,8 +99,8 @@ def said(item: Item, limit: int = 80) -> str:
     Example:
         >>> said(Item(Modality.TEXT, "A dog runs in the rain."), limit=12)
         'A dog runs …'
-        >>> said(Item(Modality.SERIES, "[1, 2, 3]")), said(Item(Modality.AUDIO, b"..."))
-        ('3 steps', "can't be read: a recording must be a WAV, FLAC, OGG or MP3 file, got a text: b'...'")
+        >>> said(Item(Modality.SERIES, "[1, 2, 3]")), said(Item(Modality.AUDIO, b"fLaC"), limit=40)
+        ('3 steps', "can't be read: a recording must be a wh…")
     """
     try:
         text = _say(decode(item), item)
@@ -155,12 +170,11 @@ def _numbers(text: str, modality: Modality) -> Any:
         if modality is Modality.TABULAR:
             return dict(value) if isinstance(value, dict) else {str(n): one for n, one in enumerate(value)}
         array = np.array(value, dtype=np.float64)
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(f"it must be numbers in JSON, but {error}") from None
-    array = array.reshape(len(array), -1) if array.ndim else array
-    if array.ndim != 2 or not array.size:
+    if not array.ndim or not array.size:
         raise DataError(f"it must be a list of numbers or of lists of numbers, got {text[:40]!r}")
-    return array
+    return array.reshape(len(array), -1)
 
 
 def shown(item: Item, budget: Budget) -> Markup:
@@ -205,18 +219,25 @@ def _picture(picture: Image, budget: Budget, what: str) -> Markup:
         small.save(file, "PNG")
         return file.getvalue()
 
-    uri = budget.take((lambda side=side: version(side) for side in SIDES), "image/png")  # type: ignore[misc]
-    if uri is None:
+    taken = budget.take([partial(version, side) for side in SIDES], "image/png")
+    if taken is None:
         return Markup('<p class="note">{}, left out: the page is full</p>').format(what)
-    return Markup('<img src="{}" alt="{}" title="{}">').format(uri, f"picture, {what}", what)
+    return Markup('<img src="{}" alt="{}" title="{}">').format(taken[0], f"picture, {what}", what)
 
 
 def _levels(array: np.ndarray) -> Image:
     """Numbers ``[height, width, 1 | 3]`` as a picture from the least to the greatest; what is not finite is white."""
-    finite = np.isfinite(array)
-    low, high = (array[finite].min(), array[finite].max()) if finite.any() else (0.0, 0.0)
-    levels = np.where(finite, (array - low) / ((high - low) or 1) * 255, 255).round().astype(np.uint8)
+    levels = np.where(np.isfinite(array), _from_0_to_1(array) * 255, 255).round().astype(np.uint8)
     return decode_image(levels[:, :, 0] if levels.shape[2] == 1 else levels)
+
+
+def _from_0_to_1(values: np.ndarray) -> np.ndarray:
+    """Numbers from their least to their greatest; 0 for those that are not finite."""
+    finite = np.isfinite(values)
+    values = np.where(finite, values, 0.0)
+    values = values / (np.abs(values).max(initial=0.0) or 1.0)  # first, so that no difference is too large
+    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
+    return np.where(finite, (values - low) / ((high - low) or 1.0), 0.0)
 
 
 def _player(sound: Sound, budget: Budget) -> Markup:
@@ -224,12 +245,13 @@ def _player(sound: Sound, budget: Budget) -> Markup:
         start = Sound(sound.samples[: max(1, round(longest_s * sound.rate_hz))], sound.rate_hz)
         return wav_bytes(decode_audio(start, rate_hz=rate_hz) if sound.rate_hz > rate_hz else start)
 
-    uri = budget.take((lambda clip=clip: version(*clip) for clip in CLIPS), "audio/wav")  # type: ignore[misc]
     what = f"{sound.duration_s:.1f} s at {sound.rate_hz} Hz"
-    if uri is None:
+    taken = budget.take([partial(version, *clip) for clip in CLIPS], "audio/wav")
+    if taken is None:
         return Markup('{}<p class="note">{}, left out: the page is full</p>').format(wave(sound, what), what)
-    heard = (len(uri) - len("data:audio/wav;base64,")) * 3 // 4  # bytes
-    short = " (its beginning)" if sound.duration_s > CLIPS[0][1] or heard < 2 * sound.duration_s * CLIPS[1][0] else ""
+    uri, number = taken
+    longest_s = CLIPS[number][1]
+    short = f", the first {longest_s:g} s of it here" if sound.duration_s > longest_s else ""
     return Markup('{}<audio controls preload="none" src="{}" aria-label="{}"></audio><p class="note">{}</p>').format(
         wave(sound, what), uri, f"recording, {what}", what + short
     )
@@ -256,8 +278,7 @@ def line(values: np.ndarray, what: str) -> Markup:
         finite = np.isfinite(run)
         if not finite.any():
             continue
-        low, high = run[finite].min(), run[finite].max()
-        height = np.where(finite, run - low, 0) / ((high - low) or 1)
+        height = _from_0_to_1(run)
         x = 2 + (_WIDE - 4) * place / max(len(run) - 1, 1)
         path, pen = [], False
         for at, across in zip(place.tolist(), x.tolist(), strict=True):
@@ -275,6 +296,7 @@ def scatter(points: np.ndarray, what: str) -> Markup:
     flat = flat[np.isfinite(flat).all(axis=1)]
     if not len(flat):
         return Markup('<p class="note">{}, none of them finite</p>').format(what)
+    flat = flat / (np.abs(flat).max() or 1.0)
     low = flat.min(axis=0)
     scale = 92 / (float((flat.max(axis=0) - low).max()) or 1.0)
     path = "".join(f"M{4 + scale * x:.1f} {96 - scale * y:.1f}h0" for x, y in (flat - low).tolist())
@@ -292,7 +314,7 @@ def _cells(values: Mapping[str, Any]) -> Markup:
     rows = list(values.items())
     body = Markup("").join(
         Markup('<tr><th scope="row" dir="auto">{}</th><td dir="auto">{}</td></tr>').format(
-            clean(str(name))[:TEXT], clean(_cell(value))[:TEXT]
+            clean(str(name)[:CELL]), clean(_cell(value)[:CELL])
         )
         for name, value in rows[:CELLS]
     )

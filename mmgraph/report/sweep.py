@@ -24,13 +24,17 @@ MARKS = ("o", "D", "^", "s", "v", "P", "X", "*")
 
 
 def panels(sweep: Sweep) -> list[Panel]:
-    """Score against missing rate, a drawing a modality, a line a strategy with its spread, chance dashed."""
-    every = [sweep.mean(*point) for point in _points(sweep)]
-    spread = [sweep.std(*point) for point in _points(sweep)]
-    low = min(sweep.chance, *(mean - std for mean, std in zip(every, spread, strict=True)))
-    high = max(sweep.chance, *(mean + std for mean, std in zip(every, spread, strict=True)))
+    """Score against missing rate, a drawing a modality, a line a strategy with its spread, chance dashed.
+
+    All have one scale. Chance is left out where it is so far off that nothing else could be read.
+    """
+    ends = [(sweep.mean(*point), sweep.std(*point)) for point in _points(sweep)]
+    low, high = min(mean - std for mean, std in ends), max(mean + std for mean, std in ends)
+    near = low - sweep.chance <= high - low and sweep.chance - high <= high - low
+    if near:
+        low, high = min(low, sweep.chance), max(high, sweep.chance)
     room = 0.05 * (high - low) or 0.05
-    return [_panel(sweep, number, (low - room, high + room)) for number in range(len(sweep.modalities))]
+    return [_panel(sweep, number, (low - room, high + room), near=near) for number in range(len(sweep.modalities))]
 
 
 def render(sweep: Sweep, *, title: str, record: Mapping[str, Any] | None = None) -> str:
@@ -81,12 +85,14 @@ def write(sweep: Sweep, path: Path, *, title: str, record: Mapping[str, Any] | N
     return path
 
 
-def _panel(sweep: Sweep, number: int, limits: tuple[float, float]) -> Panel:
+def _panel(sweep: Sweep, number: int, limits: tuple[float, float], *, near: bool) -> Panel:
     modality = sweep.modalities[number]
     title = "Each modality missing" if modality == "all" else f"{plain(modality, 30)} missing"
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
+        if near:
+            axes.axhline(sweep.chance, linestyle=(0, (4, 3)), color=SOFT, linewidth=1.2)
         _lines(axes, sweep, modality)
         axes.set(ylim=limits, xlabel="missing", ylabel=plain(sweep.metric, 30))
         axes.set_xticks(sweep.rates, [f"{rate:.0%}" for rate in sweep.rates])
@@ -95,13 +101,13 @@ def _panel(sweep: Sweep, number: int, limits: tuple[float, float]) -> Panel:
     svg = draw(f"sweep{number}", label, paint, height=340)
     for place, ink in enumerate(INKS):
         svg = Markup(svg.replace(ink, f"var(--c{place})"))
-    note = f"Mean and standard deviation over {sweep.runs} run{'' if sweep.runs == 1 else 's'}; dashed: chance."
+    chance = "dashed: chance" if near else f"chance, {sweep.chance:.3f}, is off the drawing"
+    note = f"Mean and standard deviation over {sweep.runs} run{'' if sweep.runs == 1 else 's'}; {chance}."
     return Panel(title, note, svg)
 
 
 def _lines(axes: Axes, sweep: Sweep, modality: str) -> None:
     rates = np.array(sweep.rates)
-    axes.axhline(sweep.chance, linestyle=(0, (4, 3)), color=SOFT, linewidth=1.2)
     for number, how in enumerate(sweep.how):
         mean = np.array([sweep.mean(modality, rate, how) for rate in sweep.rates])
         std = np.array([sweep.std(modality, rate, how) for rate in sweep.rates])

@@ -8,6 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mmgraph.build.built import BESIDE, KEY, PAYLOAD, Built
 from mmgraph.build.rejected import Rejection
@@ -147,9 +149,9 @@ def _of_graph(title: str, graph: HeteroData, schema: Schema, **read: Any) -> Who
             part: mask.numpy().astype(bool) for part, mask in found.items() if mask is not None and mask.dim() == 1
         }
     answers = {
-        name: graph[target.node][target.attribute].numpy()
+        name: _plain(graph[target.node][target.attribute])
         for name, target in schema.targets.items()
-        if target.attribute in graph[target.node]
+        if target.attribute in graph[target.node] and graph[target.node][target.attribute].dim() == 1
     }
     return Whole(
         title=title,
@@ -165,7 +167,7 @@ def _of_graph(title: str, graph: HeteroData, schema: Schema, **read: Any) -> Who
         members=members,
         parts=parts,
         answers=answers,
-        features=lambda node, name, wanted: graph[node][name][list(wanted)].numpy(),
+        features=lambda node, name, wanted: _plain(graph[node][name][list(wanted)]),
         **read,
     )
 
@@ -196,14 +198,14 @@ def _of_samples(collection: Collection) -> Whole:
     masks = {part: np.isin(numbers, chosen) for part, chosen in collection.splits.items()}
     answers = {}
     for name, target in schema.targets.items():
-        if target.attribute in shapes.get(target.node, {}):
-            answers[name] = _all_rows(collection, target.node, target.attribute)
+        if shapes.get(target.node, {}).get(target.attribute) == ():
+            column = collection.column(target.node, target.attribute)
+            answers[name] = _plain(column.read(0, len(column)))
     noted = [head.name for head in _heads(collection, None)]
 
     def features(node: str, name: str, wanted: Sequence[int]) -> np.ndarray:
         column = collection.column(node, name)
-        column.check_rows(np.asarray(wanted))
-        return np.array(column.array[list(wanted)])
+        return _plain(torch.cat([column.read(row, row + 1) for row in wanted]))
 
     return Whole(
         title=collection.path.name,
@@ -270,10 +272,10 @@ def _payload_name(collection: Collection, node: str) -> str | None:
     return next((name for name, kind in names.items() if kind == "binary"), next(iter(names), None))
 
 
-def _all_rows(collection: Collection, node: str, attribute: str) -> np.ndarray:
-    column = collection.column(node, attribute)
-    column.verify()
-    return column.array
+def _plain(values: Tensor) -> np.ndarray:
+    """As numpy has it, which lacks some kinds of floats."""
+    found: np.ndarray = (values.double() if values.is_floating_point() else values).numpy()
+    return found
 
 
 def _lone(schema: Schema) -> str:

@@ -104,7 +104,8 @@ class Sweep:
     def table(self, *, title: str = "") -> Table:
         """The table for a terminal: a row a modality and strategy, a column a rate."""
         where = "test alone" if self.parts == "test" else "all parts"
-        caption = f"{self.metric}, mean ± std over {self.runs} runs; missing in {where}; chance {self.chance:.3f}"
+        runs = f"{self.runs} run{'' if self.runs == 1 else 's'}"
+        caption = f"{self.metric}, mean ± std over {runs}; missing in {where}; chance {self.chance:.3f}"
         table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for name in ("missing", "strategy"):
             table.add_column(name, no_wrap=True)

@@ -53,7 +53,7 @@ def check_encoder(encoder: Encoder, graph: HeteroData, schema: Schema, *, seed: 
         _check_rows(name, without, empty)
         width = [0, features[node].shape[1]]
         expect(list(without[node].shape) == width, f"{name} must give {width} for no {node!r}, got {without[node]}")
-        moved = encoder(with_new_payload(graph, node, generator))
+        moved = encoder(with_new_payload(graph, node, generator, attributes=schema.nodes[node].attributes))
         expect(not same(moved[node], features[node]), f"{name} must read the payload of {node!r}, got no change by it")
         for other in features:
             alone = other == node or (same(without[other], features[other]) and same(moved[other], features[other]))

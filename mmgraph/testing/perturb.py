@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,14 +15,22 @@ if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
 
-def with_new_payload(graph: HeteroData, node: str, generator: Generator, *, rows: Tensor | None = None) -> HeteroData:
-    """A copy with other numbers in ``x`` of some rows: floats are drawn anew, codes change places.
+def with_new_payload(
+    graph: HeteroData,
+    node: str,
+    generator: Generator,
+    *,
+    rows: Tensor | None = None,
+    attributes: Sequence[str] = (),
+) -> HeteroData:
+    """A copy with other numbers in what some nodes carry: floats are drawn anew, codes change places.
 
     Args:
         graph: The graph; it is left as it is.
         node: The node type.
         generator: Of the numbers.
         rows: Mask ``[rows]``; by default all.
+        attributes: What is changed besides ``x``; what holds nothing (NaN) goes on holding nothing.
 
     Example:
         >>> from torch_geometric.data import HeteroData
@@ -31,12 +40,17 @@ def with_new_payload(graph: HeteroData, node: str, generator: Generator, *, rows
         >>> (other["paper"].x == graph["paper"].x).flatten().tolist()
         [False, True]
     """
-    changed, x = copy.copy(graph), graph[node].get("x")
-    if x is None:
-        return changed
-    which = torch.ones(len(x), dtype=torch.bool) if rows is None else rows
-    new = torch.randn(x.shape, generator=generator).to(x.dtype) if x.dtype.is_floating_point else x.roll(1, dims=0)
-    changed[node].x = torch.where(which.view(-1, *[1] * (x.dim() - 1)), new, x)
+    changed = copy.copy(graph)
+    for name in ("x", *attributes):
+        old = graph[node].get(name)
+        if old is None:
+            continue
+        which = torch.ones(len(old), dtype=torch.bool) if rows is None else rows
+        if old.dtype.is_floating_point:
+            new = torch.randn(old.shape, generator=generator).to(old.dtype).masked_fill(old.isnan(), float("nan"))
+        else:
+            new = old.roll(1, dims=0)
+        changed[node][name] = torch.where(which.view(-1, *[1] * (old.dim() - 1)), new, old)
     return changed
 
 

@@ -34,12 +34,12 @@ CHECKPOINT = "checkpoint.ckpt"
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    r"""How to train.
+    """How to train.
 
     Args:
         epochs: At most so many.
         learning_rate: Of Adam, at the start.
-        schedule: ``constant``, or ``cosine``: the rate of epoch e is :math:`\frac12(1 + \cos(\pi e/epochs))` of it.
+        schedule: ``constant``, or ``cosine``: down to 0 along half a cosine, a step an epoch.
         weight_decay: L2 penalty on weight matrices (not on biases).
         patience: Stop after so many epochs without a better score on validation; ``None`` never stops early.
         monitor: The score on validation by which the best epoch is chosen: ``log_loss``, ``accuracy``,

@@ -146,6 +146,13 @@ def test_a_server_without_ranges_sends_all_again(server, path):
     assert path.read_bytes() == DATA
 
 
+def test_what_is_sent_again_takes_the_place_of_the_part(server, path):
+    server.answers = [whole(cut=1000), whole(ranges=False, cut=500), whole()]
+    get(server, path)
+    assert server.asked == [None, "bytes=1000-", "bytes=500-"]
+    assert path.read_bytes() == DATA
+
+
 def test_a_range_that_was_not_asked_for_is_no_continuation(server, path):
     def other(handler):
         handler.send_response(206)
@@ -283,13 +290,23 @@ def test_a_file_that_changes_all_the_time_is_given_up(server, path, cuts, why):
     assert len(server.asked) == module.ATTEMPTS
 
 
-def test_who_does_not_answer_is_not_waited_for(server, path, monkeypatch):
-    pause = threading.Event()
-    server.answers = [lambda handler: pause.wait(5), whole()]
+def test_who_does_not_answer_is_asked_again(server, path, monkeypatch):
+    again, ended, heard = threading.Event(), threading.Event(), []
+
+    def wait(handler):
+        heard.append(again.wait(20))
+        ended.set()
+
+    def answer_again(handler):
+        again.set()
+        whole()(handler)
+
+    server.answers = [wait, answer_again]
     monkeypatch.setattr(module, "TIMEOUT_S", 0.2)
     get(server, path)
     assert path.read_bytes() == DATA
-    pause.set()
+    assert ended.wait(20)
+    assert heard == [True]
 
 
 def test_a_redirect_is_followed_where_a_manifest_may_lead(server, path, monkeypatch, tmp_path):

@@ -59,7 +59,7 @@ def harmonic(matrix: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.nd
     return out
 
 
-RING = [(i, (i + 1) % 8) for i in range(8)] + [((i + 1) % 8, i) for i in range(8)] + [(0, 4), (4, 0), (2, 5)]
+RING = [(i, (i + 1) % 8) for i in range(8)] + [((i + 1) % 8, i) for i in range(8)] + [(0, 4), (4, 0), (2, 5), (1, 1)]
 
 
 @pytest.mark.parametrize("weighted", [False, True])

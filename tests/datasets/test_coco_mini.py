@@ -6,6 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mmgraph.build import build_graph
+from mmgraph.encoders import FeatureCache
+
 BOXES = {  # x, y, width, height
     "table": (0.2, 0.4, 0.6, 0.5),
     "cup": (0.3, 0.5, 0.1, 0.1),  # on the table
@@ -92,3 +95,20 @@ def test_coco_mini(load_or_skip):
             assert max(picture.size) == 160
     assert source.config.anchor == "photo"
     assert source.config.modality_nodes["box"] == ("object", ("x", "y", "width", "height"))
+
+
+@pytest.mark.data
+def test_coco_mini_is_a_graph(load_or_skip, tmp_path):
+    built = build_graph(load_or_skip("coco_mini"), cache=FeatureCache(tmp_path))
+    graph = built.graph
+    assert len(built.rejected) == 0
+    assert {node: graph[node].num_nodes for node in graph.node_types} == {
+        "photo": 338,
+        "object": 2196,
+        "image": 338,
+        "caption": 1440,
+        "category": 2196,
+        "box": 2196,
+    }
+    assert graph["object", "in", "photo"].edge_index.shape == (2, 2196)
+    assert [int(graph["photo"][f"{part}_mask"].sum()) for part in ("train", "val", "test")] == [236, 34, 68]

@@ -3,7 +3,9 @@ from collections import Counter
 import pytest
 from PIL import Image
 
+from mmgraph.build import build_graph
 from mmgraph.data import load_dataset
+from mmgraph.encoders import FeatureCache
 
 
 @pytest.mark.parametrize("pictures", [9, 5001, 0])
@@ -43,3 +45,15 @@ def test_a_part_of_easy_vqa(load_or_skip):
     expected = [row for row in everything.tables["questions"].to_pylist() if row["picture"] in kept]
     assert source.tables["questions"].to_pylist() == expected
     assert {row["part"] for row in expected} == {"train", "val", "test"}
+
+
+@pytest.mark.data
+def test_easy_vqa_is_a_graph(load_or_skip, tmp_path):
+    load_or_skip("easy_vqa")
+    built = build_graph(load_dataset("easy_vqa", pictures=50), cache=FeatureCache(tmp_path))
+    graph = built.graph
+    assert len(built.rejected) == 0
+    there, back = graph["question", "asks_about", "picture"], graph["picture", "asked_by", "question"]
+    assert there.edge_index.tolist() == back.edge_index.flip(0).tolist()
+    assert there.edge_index[0].unique().numel() == graph["question"].num_nodes
+    assert graph["picture"].num_nodes == graph["image"].num_nodes == 50

@@ -50,7 +50,7 @@ def test_a_split_that_is_none_is_named(builder, split):
 def test_speakers_are_nodes_with_the_official_split_alone(builder):
     build = builder("fsdd").build
     (edge,) = build(FILES, relations=True).config.edges
-    assert (edge.type, edge.column) == (("utterance", "spoken_by", "speaker"), "speaker")
+    assert (edge.type, edge.column, edge.inverse) == (("utterance", "spoken_by", "speaker"), "speaker", "speaks")
     with pytest.raises(ValueError, match="relations must be False where speakers are held out.*split='speaker:theo'"):
         build(FILES, split="speaker:theo", relations=True)
 

@@ -3,6 +3,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from mmgraph.build import build_graph
+from mmgraph.encoders import FeatureCache
+
 
 @pytest.mark.data
 def test_mosi(load_or_skip):
@@ -50,3 +53,15 @@ def test_text_sound_and_picture_are_of_the_same_utterance(load_or_skip):
             assert ((theirs[:, -1] == 1) == (opinions[rows] == "positive")).all()
             ours = source.tables["utterances"][f"{node}_003"].to_numpy()[rows]
             np.testing.assert_array_equal(ours, theirs[:, 3].astype(np.float32))
+
+
+@pytest.mark.data
+def test_mosi_is_a_graph_of_videos(load_or_skip, tmp_path):
+    built = build_graph(load_or_skip("mosi"), cache=FeatureCache(tmp_path))
+    assert len(built.rejected) == 0
+    index = built.graph["utterance", "next", "utterance"].edge_index
+    assert index.shape[1] == 2199 - 93
+    part = sum(
+        built.graph["utterance"][f"{name}_mask"].int() * place for place, name in enumerate(("train", "val", "test"))
+    )
+    assert (part[index[0]] == part[index[1]]).all()  # a video is in one part

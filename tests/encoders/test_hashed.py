@@ -1,5 +1,7 @@
 """Against scikit-learn's TfidfTransformer and a dense singular value decomposition."""
 
+import csv
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from scipy.sparse import hstack
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from threadpoolctl import threadpool_limits
 
+from mmgraph.data.manifest import data_roots
 from mmgraph.encoders import HashedText
 from mmgraph.errors import ArtifactError, ConfigError, DataError
 from mmgraph.testing import check_frozen
@@ -179,3 +182,18 @@ def test_a_state_of_other_options_is_refused(encoder):
         HashedText.restore({"channels": 8}, encoder.state())
     with pytest.raises(ArtifactError, match=r"got { *'idf': \[\d+\] *}"):
         HashedText.restore({"channels": 16}, {"idf": encoder.state()["idf"]})
+
+
+@pytest.mark.data
+def test_names_of_emoji_are_near_those_of_their_kind():
+    file = next((file for root in data_roots() if (file := root / "emoji" / "emoji_index.csv").is_file()), None)
+    if file is None:
+        pytest.skip("the names of emoji are not there")
+    with file.open(newline="", encoding="utf-8") as lines:
+        rows = [row for row in csv.DictReader(lines) if not row["skintone"]]
+    texts = [f"{row['name']} {row['keywords'].replace('|', ' ')}" for row in rows]
+    kinds = np.array([row["subgroup"] for row in rows])
+    found = HashedText.fit(texts, channels=128)(texts)
+    near = (found @ found.T).fill_diagonal_(-1).argmax(dim=1).numpy()
+    chance = np.mean([np.mean(kinds == kind) for kind in kinds])
+    assert np.mean(kinds == kinds[near]) > 0.6 > 6 * chance

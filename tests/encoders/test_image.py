@@ -354,6 +354,13 @@ def test_no_rows_one_row_and_tiny_pictures_work(rows, training):
     found.sum().backward()
 
 
+def test_many_pictures_pass_in_parts(monkeypatch):
+    network = ImageConv({"photo": 3}, 6).eval()
+    whole = network(photos(rows=7))["photo"]
+    monkeypatch.setattr("mmgraph.encoders.image._ROWS", 3)
+    torch.testing.assert_close(network(photos(rows=7))["photo"], whole, atol=1e-6, rtol=1e-5)
+
+
 def test_every_parameter_gets_a_gradient_and_is_kept():
     network = ImageConv({"photo": 3, "map.v2": 1}, 6)
     sum(rows.square().sum() for rows in network(photos()).values()).backward()
@@ -390,11 +397,13 @@ def test_shifts_move_pictures_while_training_alone():
         (torch.zeros(2, 3, 4, 4), r"must be \[rows, 3, height, width\] of uint8, got \[2, 3, 4, 4\] of torch.float32"),
         (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), r"got \[2, 1, 4, 4\]"),
         (torch.zeros(2, 3, dtype=torch.uint8), r"pixels of 'photo' .*got \[2, 3\]"),
+        (None, "pixels of 'photo' must be .*got none"),
     ],
 )
 def test_other_pixels_are_refused_by_their_shape(pixels, value):
     graph = HeteroData()
-    graph["photo"].pixels = pixels
+    if pixels is not None:
+        graph["photo"].pixels = pixels
     with pytest.raises(DataError, match=value):
         ImageConv({"photo": 3}, 6)(graph)
 

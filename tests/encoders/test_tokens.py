@@ -9,6 +9,7 @@ from torch_geometric.data import HeteroData
 from mmgraph.encoders import TokenEncoder, Tokens
 from mmgraph.errors import ArtifactError, ConfigError, DataError
 from mmgraph.keys import weight_key
+from mmgraph.schema import NodeSpec, Schema, view
 from mmgraph.testing import check_frozen
 
 TEXTS = ["The cat sees the cat.", "the dog, the cat", "a dog sees", "rare"]
@@ -23,6 +24,7 @@ def graph_of(tokens, **more):
     graph = HeteroData()
     for node, rows in {"text": tokens, **more}.items():
         graph[node].tokens = rows
+        graph[node].num_nodes = len(rows)
     return graph
 
 
@@ -207,6 +209,19 @@ def test_types_share_no_weights_and_no_influence():
     assert not torch.allclose(found["text"], found["title"])
     other = encoder(graph_of(ROWS, title=ROWS.flip(0)))
     assert torch.equal(found["text"], other["text"])
+
+
+def test_a_view_is_read_like_the_graph_and_hides_like_one():
+    torch.manual_seed(0)
+    graph = graph_of(ROWS, title=ROWS.flip(0))
+    spec = NodeSpec(modality="text", attributes=("tokens",))
+    schema = Schema(nodes={"text": spec, "title": spec}, edges={})
+    encoder = TokenEncoder(["text", "title"], 4, vocabulary=10)
+    found, seen = encoder(graph), encoder(view(graph, schema))
+    assert all(torch.equal(found[node], seen[node]) for node in found)
+    hidden = encoder(view(graph, schema, hide=["title"]))
+    assert hidden["title"].shape == (0, 4)
+    assert torch.equal(hidden["text"], found["text"])
 
 
 def test_dropout_acts_while_training_alone():

@@ -120,8 +120,8 @@ def test_the_transparent_colour_of_a_png_is_white_and_no_other(depth, colour, pi
 
 
 def test_16_bit_grey_levels_are_divided_by_257():
-    grey = np.array([[0, 128, 129, 257, 32896, 65535]], dtype=np.uint16)
-    expected = [[0, 0, 1, 1, 128, 255]]
+    grey = np.array([[0, 128, 129, 257, 60000, 65535]], dtype=np.uint16)
+    expected = [[0, 0, 1, 1, 233, 255]]
     for kind in ("PNG", "TIFF"):
         assert levels(encoded(Image.fromarray(grey), kind))[..., 0].tolist() == expected
     assert levels(png(6, 1, 16, 0, [grey.astype(">u2").tobytes()]))[..., 2].tolist() == expected
@@ -228,6 +228,21 @@ def test_what_is_no_picture_is_refused_by_what_it_is(payload, value):
         decode_image(payload)
 
 
+def test_one_decoder_alone_is_tried(monkeypatch):
+    tried = []
+    real = Image.open
+
+    def spied(file, **options):
+        tried.append(options)
+        return real(file, **options)
+
+    monkeypatch.setattr(Image, "open", spied)
+    decode_image(encoded(RGB, "BMP"))
+    with pytest.raises(DataError, match="bmp"):
+        decode_image(b"BM" + bytes(100))  # what others might take it for does not count
+    assert tried == [{"formats": ["BMP"]}] * 2
+
+
 def test_files_that_run_programs_or_open_others_are_refused_though_pillow_takes_them():
     with pytest.raises(DataError, match="got a text"):
         decode_image(encoded(RGB, "EPS"))
@@ -272,7 +287,7 @@ def absurd(kind):
 def test_absurd_headers_are_refused_before_anything_is_held(kind):
     decode_image(encoded(RGB, kind))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=r"must have fewer pixels, got .*exceeds limit"):
         decode_image(absurd(kind))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 16  # 64 MiB
 

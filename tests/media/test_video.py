@@ -154,6 +154,35 @@ def test_large_frames_are_refused_by_the_header(payload):
         decode_video(payload, max_pixels=100)
 
 
+def test_the_header_is_checked_before_a_frame_is_decoded():
+    head = video("matroska")[:600]
+    with pytest.raises(DataError, match="at least 1 frame, got none"):
+        decode_video(head)
+    with pytest.raises(DataError, match="1 to 100 pixels, got 48 x 32"):
+        decode_video(head, max_pixels=100)
+
+
+def test_frames_that_grow_on_the_way_are_refused():
+    data = video("mpegts", frames=20) + video("mpegts", frames=20, size=(96, 64))
+    assert decode_video(data, rate_hz=25)
+    with pytest.raises(DataError, match="got 96 x 64"):
+        decode_video(data, rate_hz=25, max_pixels=48 * 32)
+
+
+def test_frames_that_the_decoder_had_to_make_up_are_refused():
+    rng, messages = random.Random(0), []
+    source = video("mov", frames=20)
+    for _ in range(50):
+        data = bytearray(source)
+        place = rng.randrange(len(data))
+        data[place : place + 8] = rng.randbytes(8)
+        try:
+            decode_video(bytes(data), rate_hz=25)
+        except DataError as error:
+            messages.append(str(error))
+    assert sum("must be undamaged, got a corrupt frame at 0." in message for message in messages) > 5
+
+
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.99])
 def test_a_video_that_is_cut_short_is_refused(share, tmp_path):
     indexed_last = video()

@@ -35,6 +35,44 @@ def encoder(make):
     return lambda: check_encoder(make(), *fake_graph())
 
 
+def carrying(make, name, value):
+    """An encoder of ``scan`` and ``text`` nodes that carry a tensor besides their ``x``."""
+
+    def run():
+        graph, schema = fake_graph()
+        nodes = dict(schema.nodes)
+        for node in WIDTHS:
+            graph[node][name] = value(graph[node].num_nodes)
+            nodes[node] = nodes[node].model_copy(update={"attributes": (name,)})
+        check_encoder(make(), graph, schema.model_copy(update={"nodes": nodes}))
+
+    return run
+
+
+def pictures(rows):
+    return torch.randint(256, (rows, 1, 12, 12), dtype=torch.uint8)
+
+
+def ragged(*shape):
+    """Numbers of which each row has another count, and holds nothing (NaN) behind them."""
+
+    def value(rows):
+        numbers = torch.randn(rows, *shape)
+        ends = torch.arange(rows) % shape[0] + 1
+        numbers[torch.arange(shape[0]) >= ends[:, None]] = float("nan")
+        return numbers
+
+    return value
+
+
+def spectrograms(rows):
+    return ragged(30, 40)(rows).transpose(1, 2)
+
+
+def codes(*shape, most=5):
+    return lambda rows: torch.randint(1, most, (rows, *shape))
+
+
 def layer(make):
     return lambda: check_layer(make(), *fake_states(4))
 
@@ -96,6 +134,39 @@ CASES = [
     (encoders.Raw, "dropout", encoder(lambda: encoders.Raw(["text"], dropout=0.5))),
     (encoders.Table, "linear", encoder(lambda: encoders.Table(WIDTHS, 4))),
     (encoders.Table, "deep", encoder(lambda: encoders.Table(WIDTHS, 4, hidden=[8, 8], dropout=0.5))),
+    (encoders.Table, "norm", encoder(lambda: encoders.Table(WIDTHS, 4, norm=True))),
+    (encoders.ImageConv, "", carrying(lambda: encoders.ImageConv({"scan": 1, "text": 1}, 4), "pixels", pictures)),
+    (encoders.AudioConv, "", carrying(lambda: encoders.AudioConv(WIDTHS, 4), "mel", spectrograms)),
+    (
+        encoders.SeriesGRU,
+        "",
+        carrying(lambda: encoders.SeriesGRU(dict.fromkeys(WIDTHS, 2), 4), "steps", ragged(6, 2)),
+    ),
+    (
+        encoders.SeriesConv,
+        "",
+        carrying(lambda: encoders.SeriesConv(dict.fromkeys(WIDTHS, 2), 4), "steps", ragged(6, 2)),
+    ),
+    (
+        encoders.PointNet,
+        "",
+        carrying(lambda: encoders.PointNet(dict.fromkeys(WIDTHS, 3), 4), "points", ragged(9, 3)),
+    ),
+    (
+        encoders.SymbolEmbedding,
+        "",
+        carrying(lambda: encoders.SymbolEmbedding(dict.fromkeys(WIDTHS, 5), 4), "symbol", codes()),
+    ),
+    (
+        encoders.TokenEncoder,
+        "",
+        carrying(lambda: encoders.TokenEncoder(WIDTHS, 4, vocabulary=9), "tokens", codes(7, most=9)),
+    ),
+    (
+        encoders.LearnedToken,
+        "",
+        encoder(lambda: encoders.LearnedToken(encoders.Table(WIDTHS, 4), dict.fromkeys(WIDTHS, 4))),
+    ),
     (layers.Mean, "", layer(lambda: layers.Mean(4, 8, relations=RELATIONS))),
     (layers.Mean, "linear", layer(lambda: layers.Mean(4, 8, relations=RELATIONS[:1], activation=None, bias=False))),
     (layers.GCN, "", layer(lambda: layers.GCN(4, 8, relations=RELATIONS))),

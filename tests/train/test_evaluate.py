@@ -50,6 +50,25 @@ def test_one_run_equals_a_fit_by_hand(build, make_model) -> None:
     assert results.values("full", "log_loss")[1] == fitted.evaluate("test")["log_loss"]
 
 
+def test_a_transform_is_made_of_each_run_s_schema_and_changes_training(build, make_model) -> None:
+    seen = []
+
+    def make_transform(schema):
+        seen.append(schema)
+        return mg.ModalityDropout(schema, rate=0.5)
+
+    options = {"runs": 1, "config": FAST, "controls": ["no_graph", "majority"]}
+    plain, changed = (mg.evaluate(build, make_model, **options, make_transform=one) for one in (None, make_transform))
+    assert seen == [build(0, 0).schema] * 2  # the full model's, and the one without a graph
+    assert plain.values("full", "log_loss") != changed.values("full", "log_loss")
+    population = build(0, 0)
+    torch.manual_seed(0)
+    model, task = make_model(population.schema), mg.NodeClassification(population.schema)
+    dropout = mg.ModalityDropout(population.schema, rate=0.5)
+    fitted = mg.fit(model, Supervised(task.target), task, population.graph, FAST, transform=dropout)
+    assert changed.values("full", "log_loss")[0] == fitted.evaluate()["log_loss"]
+
+
 def test_folds_average_their_probabilities(build, make_model) -> None:
     def fold_of(number: int):
         return lambda run, fold: build(run, number)
