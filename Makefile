@@ -13,11 +13,19 @@ export DGLBACKEND := pytorch
 
 .PHONY: demo test lint types docs results bench clean
 
+# Characters with their names, pictures, properties and Morse code become a graph; a classifier is trained beside its
+# controls; subgraphs are found by a text, a picture and a recording.
 demo: .venv/demo.done
 	rm -rf runs/demo
-	$(BIN)/mmgraph run population_wdbc --out runs/demo
-	$(BIN)/mmgraph search runs/demo --id patient-007 -k 5
-	@echo "The report is $(CURDIR)/runs/demo/report.html: open it in a browser."
+	$(BIN)/mmgraph run hamilton2017_sage_glyphs --runs 1 --out runs/demo
+	$(BIN)/mmgraph search runs/demo --id U+0041 -k 5
+	$(BIN)/mmgraph build glyphs --with task=all -o runs/demo/graph
+	$(BIN)/mmgraph describe runs/demo/graph --html runs/demo/graph.html
+	$(BIN)/python datasets/glyphs/queries.py runs/demo
+	$(BIN)/mmgraph search runs/demo/graph --text "greek letter omega with accent" -k 5
+	$(BIN)/mmgraph search runs/demo/graph --image runs/demo/letter.png -k 5
+	$(BIN)/mmgraph search runs/demo/graph --audio runs/demo/letter.wav -k 5
+	@echo "The report is $(CURDIR)/runs/demo/report.html, the graph is shown in graph.html beside it."
 
 test: .venv/dev.done lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
@@ -45,7 +53,7 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/demo.done: pyproject.toml constraints.txt | .venv/bin/python
-	$(call install,.)
+	$(call install,.[audio])
 	@touch $@
 
 .venv/dev.done: pyproject.toml constraints.txt | .venv/bin/python

@@ -219,10 +219,10 @@ def test_all_of_it_is_json(found, films):
 
 def test_a_part_that_lacks_a_modality_or_a_class_of_its_own_is_warned_of(tmp_path):
     graph = HeteroData()
-    graph["film"].x = torch.empty(6, 0)
-    graph["film"].y = torch.tensor([0, 0, 0, 1, 0, 2])
+    graph["film"].x = torch.empty(7, 0)
+    graph["film"].y = torch.tensor([0, 0, 0, 1, 0, 2, 3])  # the last is in no part
     for number, part in enumerate(("train", "val", "test")):
-        graph["film"][f"{part}_mask"] = torch.arange(6) // 2 == number
+        graph["film"][f"{part}_mask"] = torch.arange(7) // 2 == number
     graph["film"].val_mask[0] = True
     graph["plot"].x, graph["poster"].x = torch.ones(4, 2), torch.ones(0, 2)
     graph["plot", "of", "film"].edge_index = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 3]])
@@ -328,6 +328,12 @@ def test_of_several_samples_edges_stay_within_theirs(several):
     assert found.relations[0].components == nx.number_weakly_connected_components(whole)
     one = next(one for one in found.edges if one.type == near)
     assert one.isolated == len(list(nx.isolates(whole)))
+    scans = [graph["scan", "of", "subject"].edge_index[1] for graph in graphs]
+    degrees = [
+        torch.bincount(end, minlength=graph["subject"].num_nodes) for end, graph in zip(scans, graphs, strict=True)
+    ]
+    of = next(one for one in found.edges if one.type == ("scan", "of", "subject"))
+    assert of.in_degree == Spread.of(torch.cat(degrees).numpy())
     labels = [label for graph in graphs for label in graph["subject"].y.tolist()]
     known = [(labels[s], labels[t]) for s, t in whole.edges() if labels[s] >= 0 and labels[t] >= 0]
     assert found.relations[0].homophily["diagnosis"].share == pytest.approx(np.mean([a == b for a, b in known]))

@@ -92,7 +92,8 @@ def with_new_rows(graph: HeteroData, schema: Schema, node: str, rows: Tensor, ge
             hidden[source][part[rows[owner]]] = True
     changed = copy.copy(graph)
     for name, which in hidden.items():
-        changed = with_new_payload(changed, name, generator, rows=which)
+        attributes = schema.nodes[name].attributes
+        changed = with_new_payload(changed, name, generator, rows=which, attributes=attributes)
     for edge in schema.edges:
         store = changed[edge]
         if edge[1] == "of":

@@ -47,7 +47,11 @@ def test_text_sound_and_picture_are_of_the_same_utterance(load_or_skip):
     }
     opinions = np.array(source.tables["utterances"]["opinion"].to_pylist())
     for part in ("train", "test"):
-        rows = np.loadtxt(files[f"text_{part}.csv"], delimiter=",", quotechar='"', usecols=0).astype(int)
+        text = np.loadtxt(files[f"text_{part}.csv"], delimiter=",", quotechar='"', usecols=(0, 1, 100))
+        rows = text[:, 0].astype(int)
+        for column, name in [(1, "text_000"), (2, "text_099")]:
+            ours = source.tables["utterances"][name].to_numpy()[rows]
+            np.testing.assert_array_equal(ours, text[:, column].astype(np.float32))
         for node in ("audio", "video"):
             theirs = np.loadtxt(files[f"{node}_{part}0.csv"], delimiter=",", quotechar='"')
             assert ((theirs[:, -1] == 1) == (opinions[rows] == "positive")).all()

@@ -13,7 +13,7 @@ import soundfile
 import soxr
 
 from mmgraph.errors import DataError, MissingPackageError
-from mmgraph.media.audio import MAX_CHANNELS, Sound, check_rate, decode_audio, wav_bytes
+from mmgraph.media.audio import MAX_CHANNELS, Sound, _collected, check_rate, decode_audio, wav_bytes
 
 RNG = np.random.default_rng(0)
 TIME = np.arange(12_000) / 16_000
@@ -134,14 +134,23 @@ def test_bent_files_raise_nothing_but_data_errors_and_print_nothing(kind, subtyp
     assert capfd.readouterr() == ("", "")
 
 
+def test_an_mp3_file_with_all_its_frames_and_nonsense_in_them_is_refused(capfd):
+    samples, rng = RNG.normal(size=32_000) / 5, np.random.default_rng(2)
+    data = bytearray(file(samples, kind="MP3", subtype="MPEG_LAYER_III"))
+    for place in range(600, len(data) - 8, 3):
+        if 0xFF not in data[place - 4 : place + 1]:  # headers stay as they are
+            data[place] = rng.integers(255)
+    with pytest.raises(DataError, match="must be a whole mp3 file, got a damaged one: "):
+        decode_audio(bytes(data))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_damaged_mp3_file_is_refused_without_a_word_and_others_keep_their_voice(capfd):
     data = bytearray(file(RNG.normal(size=32_000) / 5, kind="MP3", subtype="MPEG_LAYER_III"))
     data[2000:3000] = RNG.bytes(1000)
     with pytest.raises(DataError, match="must be a whole mp3 file, got"):
         decode_audio(bytes(data))
     assert capfd.readouterr() == ("", "")
-    from mmgraph.media.audio import _collected
-
     errors = []
     with _collected(errors):
         os.write(2, b"mine\nNote: theirs\n[src/libmpg123/layer3.c:1] error: dequantization\n")
