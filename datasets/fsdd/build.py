@@ -10,13 +10,16 @@ from mmgraph import GraphConfig, Source
 DIGITS = tuple("0123456789")
 
 
-def build(files: Mapping[str, Path], *, split: str = "official", relations: bool = False) -> Source:
+def build(
+    files: Mapping[str, Path], *, split: str = "official", val: str | None = None, relations: bool = False
+) -> Source:
     """The recordings.
 
     Args:
         files: The recordings, named digit_speaker_number.wav.
         split: ``official``: of each speaker and digit, numbers 0 to 4 are the test and 5 to 9 validation.
-            ``speaker:<name>``: that speaker is the test, the next one by name validation.
+            ``speaker:<name>``: that speaker is the test, ``val`` validation.
+        val: The speaker for validation; by default the next one by name.
         relations: Join utterances to their speaker; not for a split by speakers.
     """
     names = sorted(path.stem for path in files.values())
@@ -24,7 +27,9 @@ def build(files: Mapping[str, Path], *, split: str = "official", relations: bool
     known = sorted(set(speakers))
     kind, _, held_out = split.partition(":")
     if kind == "speaker" and held_out in known:
-        val = known[(known.index(held_out) + 1) % len(known)]
+        val = val or known[(known.index(held_out) + 1) % len(known)]
+        if val not in known or val == held_out:
+            raise ValueError(f"val must be another one of the speakers {known} than {held_out!r}, got {val!r}")
         parts = ["test" if one == held_out else "val" if one == val else "train" for one in speakers]
     elif split == "official":
         parts = ["test" if number < 5 else "val" if number < 10 else "train" for number in map(int, numbers)]

@@ -25,9 +25,11 @@ class Supervised(Objective):
     Args:
         target: What the labels mean.
         class_weight: :math:`c`, one a class; by default 1.
+        label_smoothing: Share of the target that is spread over all classes, from 0 to below 1 (Szegedy et al. 2016,
+            Rethinking the Inception Architecture, arXiv:1512.00567).
 
     Raises:
-        ConfigError: Class weights for a regression, or not one a class.
+        ConfigError: Class weights for a regression, or not one a class; smoothing out of range.
 
     Example:
         >>> from torch_geometric.data import HeteroData
@@ -39,11 +41,18 @@ class Supervised(Objective):
         tensor(1.0986)
     """
 
-    def __init__(self, target: TargetSpec, *, class_weight: torch.Tensor | None = None) -> None:
+    def __init__(
+        self, target: TargetSpec, *, class_weight: torch.Tensor | None = None, label_smoothing: float = 0.0
+    ) -> None:
         super().__init__()
+        if not 0 <= label_smoothing < 1 or (label_smoothing and target.kind == "regression"):
+            raise ConfigError(
+                f"label_smoothing must be from 0 to below 1, and 0 for a regression, got {label_smoothing} "
+                f"for a {target.kind} target"
+            )
         if class_weight is not None and class_weight.shape != (len(target.classes),):
             raise ConfigError(f"class_weight must be one a class, [{len(target.classes)}], got {class_weight.shape}")
-        self.target = target
+        self.target, self.label_smoothing = target, label_smoothing
         self.register_buffer("class_weight", class_weight)
 
     def forward(self, model: nn.Module, graph: HeteroData) -> Terms:
@@ -60,5 +69,7 @@ class Supervised(Objective):
         if not counts.any():
             nothing = outputs.sum() * 0
             return {"total": nothing, "cross_entropy": nothing}
-        loss = F.cross_entropy(outputs, y, weight=self.class_weight, ignore_index=-1)
+        loss = F.cross_entropy(
+            outputs, y, weight=self.class_weight, ignore_index=-1, label_smoothing=self.label_smoothing
+        )
         return {"total": loss, "cross_entropy": loss}

@@ -38,9 +38,13 @@ class FitConfig:
 
     Args:
         epochs: At most so many.
-        learning_rate: Of Adam, at the start.
-        schedule: ``constant``, or ``cosine``: down to 0 along half a cosine, a step an epoch.
-        weight_decay: L2 penalty on weight matrices (not on biases).
+        optimizer: ``adam``, where weight decay is a penalty in the loss, or ``adamw``, where weights shrink by it at
+            each step (Loshchilov & Hutter 2019, arXiv:1711.05101).
+        learning_rate: Of the optimizer, at the start.
+        schedule: ``constant``; ``cosine``: down to 0 along half a cosine, a step an epoch; or
+            ``one_cycle``: it rises during the first fifth of all steps and falls to nothing in the rest, while momentum
+            falls and rises (Smith & Topin 2019, Super-Convergence, arXiv:1708.07120).
+        weight_decay: Of weight matrices (not of biases).
         patience: Stop after so many epochs without a better score on validation; ``None`` never stops early.
         monitor: The score on validation by which the best epoch is chosen: ``log_loss``, ``accuracy``,
             ``auroc``, ``f1_macro``, …
@@ -64,8 +68,9 @@ class FitConfig:
     """
 
     epochs: int = 200
+    optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: float = 0.01
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
     weight_decay: float = 5e-4
     patience: int | None = 20
     monitor: str = "log_loss"
@@ -80,8 +85,10 @@ class FitConfig:
             value, least = getattr(self, name), 0 if name == "hops" else 1
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}, got {value}")
-        if self.schedule not in ("constant", "cosine"):
-            raise ConfigError(f"schedule must be 'constant' or 'cosine', got {self.schedule!r}")
+        if self.optimizer not in ("adam", "adamw"):
+            raise ConfigError(f"optimizer must be 'adam' or 'adamw', got {self.optimizer!r}")
+        if self.schedule not in ("constant", "cosine", "one_cycle"):
+            raise ConfigError(f"schedule must be 'constant', 'cosine' or 'one_cycle', got {self.schedule!r}")
         if self.learning_rate <= 0 or self.weight_decay < 0:
             raise ConfigError(
                 "learning_rate must be above 0 and weight_decay at least 0, "

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Transform = Callable[[HeteroData, torch.Generator], HeteroData]
 
 MAGIC = b"mmgraph1"
+WARM_UP = 0.2  # share of the steps of one cycle
 
 
 class Module(pl.LightningModule):
@@ -89,15 +90,24 @@ class Module(pl.LightningModule):
         self.log_dict({f"val_{name}": score for name, score in scores.items()}, batch_size=1)
 
     def configure_optimizers(self) -> Any:
-        """Gives Adam, whose weight decay acts on matrices, not on biases; and the schedule of its learning rate."""
-        optimizer = self._adam()
+        """Gives the optimizer, whose weight decay acts on matrices, not on biases; and its learning rate's schedule."""
+        optimizer = self._optimizer()
         if self.config.schedule == "constant":
             return optimizer
-        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=self.config.epochs)]
+        if self.config.schedule == "cosine":
+            return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=self.config.epochs)]
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            self.config.learning_rate,
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            pct_start=WARM_UP,
+        )
+        return [optimizer], [{"scheduler": cycle, "interval": "step"}]
 
-    def _adam(self) -> torch.optim.Optimizer:
+    def _optimizer(self) -> torch.optim.Optimizer:
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        return torch.optim.Adam(
+        kind = torch.optim.AdamW if self.config.optimizer == "adamw" else torch.optim.Adam
+        return kind(
             [
                 {"params": [p for p in parameters if p.dim() > 1], "weight_decay": self.config.weight_decay},
                 {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},

@@ -112,7 +112,9 @@ def test_missing_in_all_parts_is_missing_in_training() -> None:
     task = Mean(schema)
     torch.manual_seed(0)
     fitted = mg.fit(make_model(schema), Supervised(task.target), task, graph, FAST)
-    assert found.mean("scan", 0.5, "mean") == fitted.evaluate()["accuracy"]
+    (cell,) = [one for one in found.cells if one.variant == "mean|scan|0.5"]
+    assert cell.metrics == fitted.evaluate()
+    assert cell.val_metrics == fitted.evaluate("val")
 
 
 @pytest.mark.parametrize("parts", ["test", "all"])
@@ -153,6 +155,20 @@ def test_only_the_token_s_model_has_tokens_and_they_learn() -> None:
         assert ".token." not in "".join(seen[parts, "leave", True].state_dict())  # dropout
         assert (parts, "leave", False) in seen
         assert (parts, "mean", False) in seen
+
+
+def test_a_step_with_tokens_takes_data_away_and_fills_all_that_lacks() -> None:
+    graph, schema = build(0, 0)
+    shared = missing._Shared(make_model, FAST, None, "test", 0.5, None)
+    steps = {}
+    for parts in ("test", "all"):
+        make = missing._transform("token", shared._replace(parts=parts))
+        steps[parts] = make(schema)(graph, torch.Generator().manual_seed(0))
+    for name in schema.modalities:
+        assert int((~steps["all"][name].filled).sum()) == graph[name].num_nodes
+        assert int((~steps["test"][name].filled).sum()) < graph[name].num_nodes
+        for step in steps.values():
+            assert has(step, name).all()
 
 
 def test_tokens_start_from_the_same_weights() -> None:

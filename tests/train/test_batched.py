@@ -182,6 +182,37 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_another_order() -
         assert torch.equal(weight, same.model.state_dict()[name])
 
 
+def test_each_epoch_has_another_order_that_the_seed_decides() -> None:
+    graph, schema, _, _ = sample("mean")
+    task = NodeClassification(schema)
+    view = task.view(graph, "train")
+
+    def epochs(seed: int) -> list[list[int]]:
+        loader = training_batches(task, view, mg.FitConfig(batch_size=6, hops=1, seed=seed))
+        return [
+            [row for batch in loader for row in batch["subject"].n_id[batch["subject"].y >= 0].tolist()]
+            for _ in range(3)
+        ]
+
+    first = epochs(0)
+    assert len({tuple(order) for order in first}) == 3
+    assert len({tuple(sorted(order)) for order in first}) == 1
+    assert first == epochs(0) != epochs(1)
+
+
+def test_modality_nodes_that_are_joined_over_anchors_have_all_their_edges() -> None:
+    """A layer that divides by the degree of sources reads the edges of the farthest node, too."""
+    graph, schema, _, _ = sample("degrees within")
+    scans = graph["scan"].num_nodes
+    index = torch.randint(0, scans, (2, 4 * scans), generator=torch.Generator().manual_seed(0)).unique(dim=1)
+    graph["scan", "next", "scan"].edge_index = index
+    task = NodeClassification(schema)
+    model = make(schema, {"within": lambda: GCN(4, 4, relations=WITHIN)})
+    view = task.view(graph, "test")
+    at_once = predict(model, task, view, "test", mg.FitConfig())
+    torch.testing.assert_close(predict(model, task, view, "test", mg.FitConfig(batch_size=2, hops=1)), at_once)
+
+
 def test_labels_of_rows_that_are_no_seeds_change_nothing() -> None:
     graph, *_ = sample("two rounds")
     other = graph.clone()
@@ -274,7 +305,7 @@ import mmgraph as mg
 from mmgraph.data import ModalityDropout
 from test_batched import fit, sample
 
-config = mg.FitConfig(epochs={epochs}, patience=None, checkpoint_every=1, batch_size=9, schedule="cosine")
+config = mg.FitConfig(epochs={epochs}, patience=None, checkpoint_every=1, batch_size=9, schedule="one_cycle")
 options = dict(dropout=0.2, transform=ModalityDropout(sample("mean")[1], rate=0.3), folder=Path(sys.argv[1]))
 fitted = fit("mean", config, **options)
 torch.save({{"weights": fitted.model.state_dict(), "epoch": fitted.best_epoch}}, sys.argv[2])
@@ -324,6 +355,46 @@ def test_the_learning_rate_of_each_epoch(schedule, expected, batch_size, monkeyp
     fit("star", config)
     assert all(len(rates[epoch]) == 1 for epoch in range(4))
     assert [max(rates[epoch]) for epoch in range(4)] == pytest.approx(expected)
+
+
+def test_one_cycle_rises_and_falls_step_by_step(monkeypatch) -> None:
+    rates, momenta = [], []
+    step = Module.training_step
+
+    def watched(self, view, batch_idx):
+        (group,) = [one for one in self.optimizers().param_groups if one["weight_decay"]]
+        rates.append(group["lr"])
+        momenta.append(group["betas"][0])
+        return step(self, view, batch_idx)
+
+    monkeypatch.setattr(Module, "training_step", watched)
+    fit("star", mg.FitConfig(epochs=5, patience=None, learning_rate=0.1, schedule="one_cycle", batch_size=10))
+    optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=len(rates), pct_start=0.2)
+    expected = []
+    for _ in rates:
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if len(expected) < len(rates):
+            cycle.step()
+    assert rates == pytest.approx(expected)
+    assert rates[0] < 0.005
+    assert max(rates) == pytest.approx(0.1)
+    assert momenta[rates.index(max(rates))] == pytest.approx(0.85)
+
+
+@pytest.mark.parametrize(("optimizer", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_the_optimizer_that_is_asked_for(optimizer, kind, monkeypatch) -> None:
+    found = []
+    step = Module.training_step
+
+    def watched(self, view, batch_idx):
+        found.append((type(self.optimizers().optimizer), [g["weight_decay"] for g in self.optimizers().param_groups]))
+        return step(self, view, batch_idx)
+
+    monkeypatch.setattr(Module, "training_step", watched)
+    fit("star", mg.FitConfig(epochs=1, patience=None, optimizer=optimizer, weight_decay=0.3))
+    assert found == [(kind, [0.3, 0.0])]
 
 
 def test_rounds_are_counted_through_wrappers() -> None:
@@ -378,7 +449,8 @@ def test_no_label_to_learn_from_is_named() -> None:
     [
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"hops": -1}, "hops must be at least 0, got -1"),
-        ({"schedule": "linear"}, "schedule must be 'constant' or 'cosine', got 'linear'"),
+        ({"optimizer": "sgd"}, "optimizer must be 'adam' or 'adamw', got 'sgd'"),
+        ({"schedule": "linear"}, "schedule must be 'constant', 'cosine' or 'one_cycle', got 'linear'"),
     ],
 )
 def test_config_errors_name_the_value(options: dict, message: str) -> None:
