@@ -14,7 +14,7 @@ COMMANDS = {
     "describe": "say what a graph or a collection holds, and show it on a page",
     "run": "carry a recipe out: train a model beside its controls, write scores, index and report",
     "ls": "list the recipes, the datasets and the runs",
-    "search": "find the subjects of a run whose subgraphs are most like one subject's",
+    "search": "find the subgraphs most like a subject's, or most like a text, a picture, a recording",
     "report": "write the HTML report of a run again, and say where it is",
     "sweep": "take modalities away from a recipe's data, and see what each way of dealing with it is worth",
 }
@@ -34,6 +34,8 @@ options:
 examples:
   mmgraph ls
   mmgraph build graph.toml -o shop
+  mmgraph describe shop --html shop.html
+  mmgraph search shop --text "a red mug" -k 5
   mmgraph run population_wdbc --runs 3 --population.k 5
   mmgraph search runs/population_wdbc-1a2b3c4d --id patient-007 -k 5
   mmgraph report runs/population_wdbc-1a2b3c4d
@@ -78,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = importlib.import_module(f"mmgraph.cli.{words[0]}")
         command.main(words[1:])
     except MMGraphError as error:
-        return _fail(error, EXIT_CODES.get(type(error), 1), verbose=verbose)
+        codes = (code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
+        return _fail(error, next(codes, 1), verbose=verbose)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on where this one stopped\n")
         return 130

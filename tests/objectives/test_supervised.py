@@ -93,3 +93,19 @@ def test_class_weights_travel_with_the_objective():
 def test_class_weights_must_be_one_a_class(target, weight, message):
     with pytest.raises(ConfigError, match=message):
         Supervised(target, class_weight=torch.tensor(weight))
+
+
+def test_label_smoothing_equals_its_formula():
+    outputs = torch.randn(4, 3)
+    smoothed = run(Supervised(THREE, label_smoothing=0.3), outputs, graph_of([0, -1, 2, 1]))["total"]
+    log_p = outputs.log_softmax(dim=1)
+    expected = -torch.stack(
+        [(0.7 * log_p[row, label] + 0.1 * log_p[row].sum()) for row, label in ((0, 0), (2, 2), (3, 1))]
+    ).mean()
+    torch.testing.assert_close(smoothed, expected)
+
+
+@pytest.mark.parametrize(("target", "share"), [(THREE, 1.0), (THREE, -0.1), (NUMBER, 0.1)])
+def test_label_smoothing_must_be_a_share(target, share):
+    with pytest.raises(ConfigError, match=f"label_smoothing must be from 0 to below 1, .* got {share}"):
+        Supervised(target, label_smoothing=share)
