@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from measure import main, row
 
-from mmgraph.build import Built, build_graph
+from mmgraph.assembly import Built, build_graph
 from mmgraph.encoders import FeatureCache
 
 ROWS, PICTURES, SOUNDS, TEXTS = 100_000, 300, 200, 30_000

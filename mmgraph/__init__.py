@@ -10,7 +10,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "mmgraph.build": ("Built", "GraphConfig", "Source", "build_graph"),
+    "mmgraph.assembly": ("Built", "GraphConfig", "Source", "build_graph"),
     "mmgraph.builders": ("Population", "PopulationConfig"),
     "mmgraph.data": (
         "Collection",

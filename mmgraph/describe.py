@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmgraph.build import Built
+from mmgraph.assembly import Built
 from mmgraph.data import Collection
 from mmgraph.report.cards import Card, cards, choose, class_name
 from mmgraph.report.description import (
@@ -56,7 +56,7 @@ def describe(source: Built | Collection | Whole, *, previews: int = 4) -> Descri
 
     Example:
         >>> import pyarrow as pa
-        >>> from mmgraph.build import GraphConfig, Source, build_graph
+        >>> from mmgraph.assembly import GraphConfig, Source, build_graph
         >>> films = pa.table({"id": ["a", "b"], "plot": ["A dog runs in the rain.", None], "next": ["b", None]})
         >>> config = GraphConfig(
         ...     nodes={"film": {"table": "films", "key": "id", "columns": {"plot": "text"}}},

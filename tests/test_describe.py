@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 
-from mmgraph.build import Built, GraphConfig, Source, build_graph
+from mmgraph.assembly import Built, GraphConfig, Source, build_graph
 from mmgraph.data import Collection, CollectionWriter
 from mmgraph.describe import describe, homophily
 from mmgraph.report.cards import cards, choose

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from mmgraph.build import Built, Source, TooManyRejectedError, build_graph, dataset_source
-from mmgraph.build.built import check_folder
-from mmgraph.build.rejected import write_rejected
+from mmgraph.assembly import Built, Source, TooManyRejectedError, build_graph, dataset_source
+from mmgraph.assembly.built import BESIDE, check_folder
+from mmgraph.assembly.rejected import write_rejected
 from mmgraph.encoders import FeatureCache
 from mmgraph.errors import ConfigError, DataError, MMGraphError
 
@@ -98,7 +98,7 @@ def _tell(built: Built, out: Path, console: Console) -> None:
         console.print(f"{built.graph[edge].num_edges:>9,} {' – '.join(edge)}", markup=False)
     reasons = Counter((one.table, one.column, one.reason) for one in built.rejected)
     if reasons:
-        console.print(f"{len(built.rejected)} set aside, listed in {out / 'build' / 'rejected.parquet'}:")
+        console.print(f"{len(built.rejected)} set aside, listed in {out / BESIDE / 'rejected.parquet'}:")
     for (table, column, reason), count in reasons.most_common(SHOWN):
         console.print(f"{count:>9,} {table}{' · ' + column if column else ''}: {reason}", soft_wrap=True, markup=False)
     console.print(f"graph: {out}", soft_wrap=True)

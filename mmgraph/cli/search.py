@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from mmgraph.build.built import BESIDE, Built
+from mmgraph.assembly.built import BESIDE, Built
 from mmgraph.cli.table import hits_table
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.index import Hit

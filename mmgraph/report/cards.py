@@ -76,7 +76,7 @@ def choose(whole: Whole, count: int) -> np.ndarray:
     """Some units, in order, always the same: some of each class and part, up to a quarter that lack a modality.
 
     Example:
-        >>> from mmgraph.build import GraphConfig, Source, build_graph
+        >>> from mmgraph.assembly import GraphConfig, Source, build_graph
         >>> from mmgraph.report.whole import whole_of
         >>> import pyarrow as pa
         >>> films = pa.table({"plot": ["one", "two", "three", None], "genre": ["a", "a", "a", "b"]})

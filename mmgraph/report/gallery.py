@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from mmgraph.build import Built
+from mmgraph.assembly import Built
 from mmgraph.data import Collection
 from mmgraph.describe import describe
 from mmgraph.files import write_bytes
@@ -56,7 +56,7 @@ def render(source: Built | Collection | Whole, *, cards: int = CARDS, budget: in
 
     Example:
         >>> import pyarrow as pa
-        >>> from mmgraph.build import GraphConfig, Source, build_graph
+        >>> from mmgraph.assembly import GraphConfig, Source, build_graph
         >>> films = pa.table({"id": ["a", "b"], "plot": ["A <b>dog</b> runs.", None]})
         >>> config = GraphConfig(nodes={"film": {"table": "films", "key": "id", "columns": {"plot": "text"}}})
         >>> page = render(build_graph(Source(config, {"films": films})))

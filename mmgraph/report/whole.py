@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmgraph.build.built import BESIDE, KEY, PAYLOAD, Built
-from mmgraph.build.rejected import Rejection
+from mmgraph.assembly.built import BESIDE, KEY, PAYLOAD, Built
+from mmgraph.assembly.rejected import Rejection
 from mmgraph.data import Collection
 from mmgraph.data.columns.contents import read_contents
 from mmgraph.data.columns.payload import Payload, PayloadHead, Value

@@ -25,7 +25,7 @@ from mmgraph.train.results import Cell
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
-    from mmgraph.build import Built
+    from mmgraph.assembly import Built
     from mmgraph.builders import Population
     from mmgraph.train.module import Transform
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmgraph.build import Built
-from mmgraph.build.rejected import read_rejected
+from mmgraph.assembly import Built
+from mmgraph.assembly.rejected import read_rejected
 from mmgraph.cli import main
 
 
@@ -37,7 +37,7 @@ def test_it_writes_the_graph_and_counts_what_there_is(films, capsys):
     assert f"graph: {films / 'out'}" in lines
     assert error == ""  # no bars where nobody looks
     assert Built.open(films / "out").graph["film"].y.tolist() == [0, 1] * 5
-    assert [one.row for one in read_rejected(films / "out" / "build" / "rejected.parquet")] == [7]
+    assert [one.row for one in read_rejected(films / "out" / "about" / "rejected.parquet")] == [7]
     before = {file: file.read_bytes() for file in (films / "out").rglob("*") if file.is_file()}
     assert run(films) == 0  # an older graph is written over, by the same bytes
     assert before == {file: file.read_bytes() for file in (films / "out").rglob("*") if file.is_file()}

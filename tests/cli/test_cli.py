@@ -101,7 +101,11 @@ def test_report_says_where_the_page_is(run_folder: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["fly"], 2, "Command must be one of ['build', 'describe', 'run', 'ls', 'search', 'report', 'sweep'], got 'fly'"),
+        (
+            ["fly"],
+            2,
+            "Command must be one of ['build', 'describe', 'run', 'ls', 'search', 'report', 'sweep'], got 'fly'",
+        ),
         (["run", "nothing"], 2, "got 'nothing'"),
         (["run", "population_wdbc", "--population.k", "0"], 2, "k must be at least 1"),
         (["search", "/nowhere", "--id", "x"], 4, "run.json' must exist"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mmgraph.build import GraphConfig, Source, build_graph
+from mmgraph.assembly import GraphConfig, Source, build_graph
 from mmgraph.cli import main
 from mmgraph.data import Collection, CollectionWriter
 from mmgraph.describe import describe

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmgraph.build import build_graph
+from mmgraph.assembly import build_graph
 from mmgraph.encoders import FeatureCache
 
 BOXES = {  # x, y, width, height

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 from PIL import Image
 
-from mmgraph.build import build_graph
+from mmgraph.assembly import build_graph
 from mmgraph.data import load_dataset
 from mmgraph.encoders import FeatureCache
 

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mmgraph.build import build_graph
+from mmgraph.assembly import build_graph
 from mmgraph.encoders import FeatureCache
 
 

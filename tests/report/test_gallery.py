@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch_geometric.data import HeteroData
 
-from mmgraph.build import Built, GraphConfig, Source, build_graph
+from mmgraph.assembly import Built, GraphConfig, Source, build_graph
 from mmgraph.data import Collection, CollectionWriter
 from mmgraph.describe import describe
 from mmgraph.media.audio import Sound, decode_audio, wav_bytes

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmgraph.build.cells import Cell, keys_of, label_of, number_of, ranks_of
-from mmgraph.build.config import EdgeConfig, GraphConfig
-from mmgraph.build.nodes import Nodes
-from mmgraph.build.rejected import Rejected
-from mmgraph.build.source import Source
-from mmgraph.build.tables import open_table
+from mmgraph.assembly.cells import Cell, keys_of, label_of, number_of, ranks_of
+from mmgraph.assembly.config import EdgeConfig, GraphConfig
+from mmgraph.assembly.nodes import Nodes
+from mmgraph.assembly.rejected import Rejected
+from mmgraph.assembly.source import Source
+from mmgraph.assembly.tables import open_table
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.functional import nearest_rows
 from mmgraph.typing import EdgeSet

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import feather, parquet
 
-from mmgraph.build.formats import ROWS, Table, open_arrow, open_file
+from mmgraph.assembly.formats import ROWS, Table, open_arrow, open_file
 from mmgraph.errors import DataError
 
 
@@ -82,7 +82,7 @@ def test_a_quotation_that_does_not_end_is_said(tmp_path, monkeypatch):
     rows, wrong = read(written(tmp_path / "a.csv", 'id,text\n1,a\n2,"b\n3,c\n'))
     assert rows == [("1", "a"), (None, None)]
     assert "unexpected end of data" in wrong[1]
-    monkeypatch.setattr("mmgraph.build.formats._LONGEST", 1000)
+    monkeypatch.setattr("mmgraph.assembly.formats._LONGEST", 1000)
     before = csv.field_size_limit(1000)
     try:
         with pytest.raises(DataError, match="read on from line 8.*at most 1000 characters; is a quotation mark"):

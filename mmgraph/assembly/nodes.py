@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mmgraph.build.cells import Cell, key_of
-from mmgraph.build.config import GraphConfig
-from mmgraph.build.formats import Complain, Table
-from mmgraph.build.rejected import Rejected
-from mmgraph.build.source import Source
-from mmgraph.build.tables import open_table
+from mmgraph.assembly.cells import Cell, key_of
+from mmgraph.assembly.config import GraphConfig
+from mmgraph.assembly.formats import Complain, Table
+from mmgraph.assembly.rejected import Rejected
+from mmgraph.assembly.source import Source
+from mmgraph.assembly.tables import open_table
 from mmgraph.errors import DataError
 
 _WHOLE = re.compile(r"-?\d+\.0+")

@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch_geometric.data import HeteroData
 
-from mmgraph.build.built import Built
-from mmgraph.build.cells import Cell
-from mmgraph.build.config import GraphConfig
-from mmgraph.build.features import Made, Reader, check_modality, choice, make_features, reread
-from mmgraph.build.nodes import Nodes, read_nodes
-from mmgraph.build.rejected import Rejected
-from mmgraph.build.relations import read_edges, value_nodes
-from mmgraph.build.source import Source
-from mmgraph.build.targets import read_split, read_target
+from mmgraph.assembly.built import Built
+from mmgraph.assembly.cells import Cell
+from mmgraph.assembly.config import GraphConfig
+from mmgraph.assembly.features import Made, Reader, check_modality, choice, make_features, reread
+from mmgraph.assembly.nodes import Nodes, read_nodes
+from mmgraph.assembly.rejected import Rejected
+from mmgraph.assembly.relations import read_edges, value_nodes
+from mmgraph.assembly.source import Source
+from mmgraph.assembly.targets import read_split, read_target
 from mmgraph.data.manifest import dataset_names, load_dataset
 from mmgraph.encoders import FeatureCache, Frozen
 from mmgraph.errors import ConfigError
@@ -60,7 +60,7 @@ def build_graph(
 
     Example:
         >>> import pyarrow as pa
-        >>> from mmgraph.build import GraphConfig
+        >>> from mmgraph.assembly import GraphConfig
         >>> plots = ["A dog runs.", None, "A cat."]
         >>> films = pa.table({"id": ["a", "b", "c"], "plot": plots, "sequel": ["b", None, None]})
         >>> config = GraphConfig(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmgraph.build.cells import Cell, filled
+from mmgraph.assembly.cells import Cell, filled
 from mmgraph.errors import DataError
 
 if TYPE_CHECKING:

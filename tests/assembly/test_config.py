@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmgraph.build import GraphConfig, read_config
+from mmgraph.assembly import GraphConfig, read_config
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.schema import Modality
 

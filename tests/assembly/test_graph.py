@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from mmgraph.build import GraphConfig, Source, TooManyRejectedError, build_graph
+from mmgraph.assembly import GraphConfig, Source, TooManyRejectedError, build_graph
 from mmgraph.encoders import FeatureCache, Function
 from mmgraph.errors import ConfigError, DataError
 
@@ -296,8 +296,8 @@ def test_a_dataset_is_built_by_its_name(monkeypatch, tmp_path):
     source = Source(
         GraphConfig(nodes={"film": {"table": "films", "columns": {"t": "text"}}}), {"films": pa.table({"t": ["a"]})}
     )
-    monkeypatch.setattr("mmgraph.build.graph.dataset_names", lambda: ["films", "numbers"])
-    monkeypatch.setattr("mmgraph.build.graph.load_dataset", lambda name: source if name == "films" else [1, 2])
+    monkeypatch.setattr("mmgraph.assembly.graph.dataset_names", lambda: ["films", "numbers"])
+    monkeypatch.setattr("mmgraph.assembly.graph.load_dataset", lambda name: source if name == "films" else [1, 2])
     built = build_graph("films", encoders={"t": LENGTH}, cache=FeatureCache(tmp_path))
     assert built.graph["t"].num_nodes == 1
     with pytest.raises(ConfigError, match="'numbers' is not made of payloads: load it with load_dataset"):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmgraph.build import Built
+from mmgraph.assembly import Built
 from mmgraph.data import Collection, CollectionWriter
 from mmgraph.encoders import FeatureCache, Function
 from mmgraph.errors import ArtifactError, ConfigError, DataError
@@ -183,8 +183,8 @@ def test_nothing_else_is_written_over(build, shop, tmp_path):
     built.write(tmp_path / "mine")  # an empty folder is as good as none
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("dear")
-    (tmp_path / "other" / "build").mkdir(parents=True)
-    (tmp_path / "other" / "build" / "graph.json").write_text("{}")
+    (tmp_path / "other" / "about").mkdir(parents=True)
+    (tmp_path / "other" / "about" / "graph.json").write_text("{}")
     for name in ("letters", "letters/dear.txt", "other"):
         with pytest.raises(ConfigError, match=f"{name}' must be a new folder, or that of a graph, got something else"):
             built.write(tmp_path / name)
@@ -205,7 +205,7 @@ def test_an_encoder_that_was_given_is_not_kept(build, tmp_path):
 def test_damage_is_noticed(build, shop, tmp_path):
     fields, tables, root = shop
     build(fields, tables, root=root).write(tmp_path / "out")
-    for name in ("build/graph.json", "build/rejected.parquet", "build/encoders/title/state.safetensors"):
+    for name in ("about/graph.json", "about/rejected.parquet", "about/encoders/title/state.safetensors"):
         shutil.copytree(tmp_path / "out", tmp_path / "copy")
         data = bytearray((tmp_path / "copy" / name).read_bytes())
         data[len(data) // 2] ^= 1
@@ -223,8 +223,8 @@ def test_encoders_of_another_graph_are_refused(build, shop, tmp_path):
     tables["products"]["title"][0] = "learnt from something else" * 3
     fields["split"]["seed"] = 5
     build(fields, tables, root=root).write(tmp_path / "two")
-    shutil.rmtree(tmp_path / "one" / "build")
-    shutil.copytree(tmp_path / "two" / "build", tmp_path / "one" / "build")
+    shutil.rmtree(tmp_path / "one" / "about")
+    shutil.copytree(tmp_path / "two" / "about", tmp_path / "one" / "about")
     with pytest.raises(
         ArtifactError, match="encoder of 'title' must be hashed_text@.*, by which its features were made"
     ):
@@ -257,7 +257,7 @@ def test_a_kept_column_must_not_be_called_key(build, tmp_path):
 BUILD = """
 import sys
 from pathlib import Path
-from mmgraph.build import build_graph
+from mmgraph.assembly import build_graph
 from mmgraph.encoders import FeatureCache
 from mmgraph.encoders.frozen import Frozen
 Frozen.chunk = 20

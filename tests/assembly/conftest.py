@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from mmgraph.build import GraphConfig, Source, build_graph
+from mmgraph.assembly import GraphConfig, Source, build_graph
 from mmgraph.encoders import FeatureCache
 
 

@@ -9,10 +9,10 @@ import torch
 from sklearn.model_selection import GroupShuffleSplit
 from torch import Tensor
 
-from mmgraph.build.cells import Cell, label_of, number_of, ranks_of
-from mmgraph.build.config import GraphConfig, SplitConfig, TargetConfig
-from mmgraph.build.nodes import Nodes
-from mmgraph.build.rejected import Rejected
+from mmgraph.assembly.cells import Cell, label_of, number_of, ranks_of
+from mmgraph.assembly.config import GraphConfig, SplitConfig, TargetConfig
+from mmgraph.assembly.nodes import Nodes
+from mmgraph.assembly.rejected import Rejected
 from mmgraph.data.split import stratified_split
 from mmgraph.errors import DataError
 from mmgraph.schema import TargetSpec

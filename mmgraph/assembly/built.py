@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-from mmgraph.build.config import GraphConfig
-from mmgraph.build.rejected import Rejection, read_rejected, write_rejected
+from mmgraph.assembly.config import GraphConfig
+from mmgraph.assembly.rejected import Rejection, read_rejected, write_rejected
 from mmgraph.data import Collection, CollectionWriter, PayloadKey, Stream
 from mmgraph.encoders import Frozen
 from mmgraph.encoders.registry import load_frozen, save_frozen
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT = "mmgraph.graph/1"
 PAYLOAD, KEY = "payload", "key"
-BESIDE = "build"  # the folder with what stands beside the collection
+BESIDE = "about"  # the folder with what stands beside the collection
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Built:
 
     Example:
         >>> import pyarrow as pa
-        >>> from mmgraph.build import GraphConfig, Source, build_graph
+        >>> from mmgraph.assembly import GraphConfig, Source, build_graph
         >>> films = pa.table({"id": ["a", "b"], "plot": ["A dog runs in the rain.", "Two thieves meet."]})
         >>> config = GraphConfig(nodes={"film": {"table": "films", "key": "id", "columns": {"plot": "text"}}})
         >>> built = build_graph(Source(config, {"films": films}))
@@ -114,9 +114,9 @@ class Built:
     def search(self, payloads: Mapping[str, Any], *, k: int = 10, hops: int = 1) -> list[Hit]:
         """Finds the anchors whose subgraphs are most like some payloads.
 
-        See :func:`mmgraph.build.search.search`.
+        See :func:`mmgraph.assembly.search.search`.
         """
-        from mmgraph.build.search import search
+        from mmgraph.assembly.search import search
 
         return search(self, payloads, k=k, hops=hops)
 

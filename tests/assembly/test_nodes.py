@@ -3,9 +3,9 @@
 import pyarrow as pa
 import pytest
 
-from mmgraph.build import GraphConfig, Source
-from mmgraph.build.nodes import Nodes, read_nodes, structure_columns
-from mmgraph.build.rejected import Rejected
+from mmgraph.assembly import GraphConfig, Source
+from mmgraph.assembly.nodes import Nodes, read_nodes, structure_columns
+from mmgraph.assembly.rejected import Rejected
 from mmgraph.errors import DataError
 
 

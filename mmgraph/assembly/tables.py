@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmgraph.build.formats import ROWS, Block, Complain, Table, open_arrow, open_file
+from mmgraph.assembly.formats import ROWS, Block, Complain, Table, open_arrow, open_file
 from mmgraph.errors import DataError
 
 if TYPE_CHECKING:
-    from mmgraph.build.source import Source
+    from mmgraph.assembly.source import Source
 
 _FOLDER = ("path", "name", "folder", "suffix")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmgraph.build import Rejection, TooManyRejectedError
-from mmgraph.build.rejected import Rejected, read_rejected, write_rejected
+from mmgraph.assembly import Rejection, TooManyRejectedError
+from mmgraph.assembly.rejected import Rejected, read_rejected, write_rejected
 from mmgraph.errors import DataError
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from mmgraph.build.config import LimitConfig
+from mmgraph.assembly.config import LimitConfig
 from mmgraph.errors import DataError
 from mmgraph.media.files import read_payload
 from mmgraph.media.text import decode_text

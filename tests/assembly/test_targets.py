@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmgraph.build import GraphConfig, Source
-from mmgraph.build.nodes import read_nodes
-from mmgraph.build.rejected import Rejected
-from mmgraph.build.targets import read_split, read_target
+from mmgraph.assembly import GraphConfig, Source
+from mmgraph.assembly.nodes import read_nodes
+from mmgraph.assembly.rejected import Rejected
+from mmgraph.assembly.targets import read_split, read_target
 from mmgraph.errors import DataError
 
 NAN = float("nan")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from mmgraph.build.config import EncoderConfig, GraphConfig, read_config
+from mmgraph.assembly.config import EncoderConfig, GraphConfig, read_config
 from mmgraph.errors import ConfigError
 from mmgraph.schema import Modality
 

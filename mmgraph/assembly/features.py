@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmgraph.build.cells import Cell, file_of, label_of, moment_of, number_of, payload_of, payloads_in
-from mmgraph.build.config import ColumnConfig, EncoderConfig, GraphConfig
-from mmgraph.build.nodes import Nodes
-from mmgraph.build.rejected import Rejected, short
-from mmgraph.build.source import Source
+from mmgraph.assembly.cells import Cell, file_of, label_of, moment_of, number_of, payload_of, payloads_in
+from mmgraph.assembly.config import ColumnConfig, EncoderConfig, GraphConfig
+from mmgraph.assembly.nodes import Nodes
+from mmgraph.assembly.rejected import Rejected, short
+from mmgraph.assembly.source import Source
 from mmgraph.encoders import FeatureCache, Frozen
 from mmgraph.encoders.registry import DEFAULTS, KINDS, frozen_class, make_frozen
 from mmgraph.encoders.series import read_series

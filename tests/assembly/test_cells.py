@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmgraph.build.cells import (
+from mmgraph.assembly.cells import (
     filled,
     key_of,
     keys_of,
@@ -20,7 +20,7 @@ from mmgraph.build.cells import (
     ranks_of,
     shown,
 )
-from mmgraph.build.config import LimitConfig
+from mmgraph.assembly.config import LimitConfig
 from mmgraph.errors import DataError
 from mmgraph.schema import Modality
 

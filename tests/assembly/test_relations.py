@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmgraph.build import GraphConfig, Source
-from mmgraph.build.nodes import read_nodes
-from mmgraph.build.rejected import Rejected
-from mmgraph.build.relations import read_edges, value_nodes
+from mmgraph.assembly import GraphConfig, Source
+from mmgraph.assembly.nodes import read_nodes
+from mmgraph.assembly.rejected import Rejected
+from mmgraph.assembly.relations import read_edges, value_nodes
 from mmgraph.errors import ConfigError, DataError
 
 

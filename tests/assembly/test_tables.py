@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from mmgraph.build import GraphConfig, Source
-from mmgraph.build.tables import open_table
+from mmgraph.assembly import GraphConfig, Source
+from mmgraph.assembly.tables import open_table
 from mmgraph.errors import DataError
 
 CONFIG = GraphConfig(nodes={"a": {"table": "t"}})

@@ -14,7 +14,7 @@ from mmgraph.index import Hit
 from mmgraph.search import subgraph
 
 if TYPE_CHECKING:
-    from mmgraph.build.built import Built
+    from mmgraph.assembly.built import Built
 
 
 def search(built: Built, payloads: Mapping[str, Any], *, k: int = 10, hops: int = 1) -> list[Hit]:

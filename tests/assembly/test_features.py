@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from pyarrow import parquet
 
-from mmgraph.build.cells import payload_of
-from mmgraph.build.features import digest_of
+from mmgraph.assembly.cells import payload_of
+from mmgraph.assembly.features import digest_of
 from mmgraph.encoders import FeatureCache, Frozen, Function
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.media.files import read_payload
@@ -107,7 +107,7 @@ def test_a_file_that_many_rows_name_is_read_and_encoded_once(build, tmp_path, pn
         read.append(name)
         return read_payload(root, name, **options)
 
-    monkeypatch.setattr("mmgraph.build.cells.read_payload", counted)
+    monkeypatch.setattr("mmgraph.assembly.cells.read_payload", counted)
     sizes = []
 
     def encode(pictures):
@@ -120,7 +120,7 @@ def test_a_file_that_many_rows_name_is_read_and_encoded_once(build, tmp_path, pn
     assert sizes == [3]
     assert sorted(read) == ["0.png", "1.png", "2.png", "copy.png"]
     assert list(built.payloads["p"]()) == [png(row % 3) for row in range(30)] + [png(0)]
-    monkeypatch.setattr("mmgraph.build.features._HELD", 2 * len(png(0)))
+    monkeypatch.setattr("mmgraph.assembly.features._HELD", 2 * len(png(0)))
     read.clear()
     assert list(built.payloads["p"]()) == [png(row % 3) for row in range(30)] + [png(0)]
     assert len(read) == 31  # no more than two are held
@@ -144,7 +144,7 @@ def test_at_most_a_chunk_is_held(build, monkeypatch):
             most = max(most, len(alive))
             return str(payload + "")
 
-    monkeypatch.setattr("mmgraph.build.features.payload_of", tracked)
+    monkeypatch.setattr("mmgraph.assembly.features.payload_of", tracked)
     words = [f"a{row}" for row in range(100)]
     build(texts({"t": "text"}), {"films": {"t": words}}, encoders={"t": Watching()})
     assert Watching.chunk <= most <= 2 * Watching.chunk + 2
@@ -411,7 +411,7 @@ def test_a_frame_that_is_set_aside_breaks_the_chain(build, monkeypatch):
             return torch.zeros(len(prepared), 3)
 
     monkeypatch.setattr(
-        "mmgraph.build.features._frames", lambda video: [video[row : row + 1] for row in range(len(video))]
+        "mmgraph.assembly.features._frames", lambda video: [video[row : row + 1] for row in range(len(video))]
     )
     table = {"v": pa.array([b"abxcd", b"ef", b"x"], pa.binary())}
     built = build(texts({"v": "video"}), {"films": table}, encoders={"v": Frames()})

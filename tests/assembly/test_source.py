@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmgraph.build import GraphConfig, Source
+from mmgraph.assembly import GraphConfig, Source
 from mmgraph.errors import ConfigError
 
 CONFIG = GraphConfig(

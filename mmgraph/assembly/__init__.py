@@ -1,0 +1,18 @@
+"""From tables, pictures, recordings and text to a graph: declared, encoded, checked, written."""
+
+from mmgraph.assembly.built import Built
+from mmgraph.assembly.config import GraphConfig, read_config
+from mmgraph.assembly.graph import build_graph, dataset_source
+from mmgraph.assembly.rejected import Rejection, TooManyRejectedError
+from mmgraph.assembly.source import Source
+
+__all__ = [
+    "Built",
+    "GraphConfig",
+    "Rejection",
+    "Source",
+    "TooManyRejectedError",
+    "build_graph",
+    "dataset_source",
+    "read_config",
+]
