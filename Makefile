@@ -19,13 +19,13 @@ demo: .venv/demo.done
 	rm -rf runs/demo
 	$(BIN)/mmgraph run hamilton2017_sage_glyphs --runs 1 --out runs/demo
 	$(BIN)/mmgraph search runs/demo --id U+0041 -k 5
-	$(BIN)/mmgraph build glyphs --with task=all -o runs/demo/graph
-	$(BIN)/mmgraph describe runs/demo/graph --html runs/demo/graph.html
+	$(BIN)/mmgraph build glyphs --with task=all -o runs/demo/glyphs
+	$(BIN)/mmgraph describe runs/demo/glyphs --html runs/demo/glyphs.html
 	$(BIN)/python datasets/glyphs/queries.py runs/demo
-	$(BIN)/mmgraph search runs/demo/graph --text "greek letter omega with accent" -k 5
-	$(BIN)/mmgraph search runs/demo/graph --image runs/demo/letter.png -k 5
-	$(BIN)/mmgraph search runs/demo/graph --audio runs/demo/letter.wav -k 5
-	@echo "The report is $(CURDIR)/runs/demo/report.html, the graph is shown in graph.html beside it."
+	$(BIN)/mmgraph search runs/demo/glyphs --text "greek letter omega with accent" -k 5
+	$(BIN)/mmgraph search runs/demo/glyphs --image runs/demo/letter.png -k 5
+	$(BIN)/mmgraph search runs/demo/glyphs --audio runs/demo/letter.wav -k 5
+	@echo "The report is $(CURDIR)/runs/demo/report.html, the graph is shown in glyphs.html beside it."
 
 test: .venv/dev.done lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
