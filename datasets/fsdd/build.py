@@ -11,7 +11,7 @@ DIGITS = tuple("0123456789")
 
 
 def build(
-    files: Mapping[str, Path], *, split: str = "official", val: str | None = None, relations: bool = False
+    files: Mapping[str, Path], *, split: str = "official", val: str | int | None = None, relations: bool = False
 ) -> Source:
     """The recordings.
 
@@ -19,7 +19,8 @@ def build(
         files: The recordings, named digit_speaker_number.wav.
         split: ``official``: of each speaker and digit, numbers 0 to 4 are the test and 5 to 9 validation.
             ``speaker:<name>``: that speaker is the test, ``val`` validation.
-        val: The speaker for validation; by default the next one by name.
+        val: The speaker for validation, by default the next one by name; or a digit: of the other speakers, the
+            recordings whose number ends in it.
         relations: Join utterances to their speaker; not for a split by speakers.
     """
     names = sorted(path.stem for path in files.values())
@@ -27,10 +28,14 @@ def build(
     known = sorted(set(speakers))
     kind, _, held_out = split.partition(":")
     if kind == "speaker" and held_out in known:
-        val = val or known[(known.index(held_out) + 1) % len(known)]
-        if val not in known or val == held_out:
-            raise ValueError(f"val must be another one of the speakers {known} than {held_out!r}, got {val!r}")
-        parts = ["test" if one == held_out else "val" if one == val else "train" for one in speakers]
+        val = known[(known.index(held_out) + 1) % len(known)] if val is None else val
+        if val == held_out or (val not in known and val not in range(10)):
+            raise ValueError(f"val must be another speaker of {known} than {held_out!r}, or a digit, got {val!r}")
+        chosen = [val in (speaker, int(number) % 10) for speaker, number in zip(speakers, numbers, strict=True)]
+        parts = [
+            "test" if speaker == held_out else "val" if one else "train"
+            for speaker, one in zip(speakers, chosen, strict=True)
+        ]
     elif split == "official":
         parts = ["test" if number < 5 else "val" if number < 10 else "train" for number in map(int, numbers)]
     else:

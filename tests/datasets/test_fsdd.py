@@ -41,6 +41,23 @@ def test_a_speaker_is_left_out_and_the_next_is_for_validation(builder, speaker, 
     assert parts == {(speaker, "test"), (val, "val")} | train
 
 
+def test_another_speaker_or_a_digit_is_for_validation(builder):
+    build = builder("fsdd").build
+    parts = {(row["speaker"], row["part"]) for row in rows(build(FILES, split="speaker:theo", val="jackson"))}
+    assert parts == {("theo", "test"), ("jackson", "val")} | {
+        (one, "train") for one in SPEAKERS[:1] + SPEAKERS[2:4]
+    } | {("yweweler", "train")}
+    for row in rows(build(FILES, split="speaker:theo", val=3)):
+        _, speaker, number = row["name"].split("_")
+        assert row["part"] == ("test" if speaker == "theo" else "val" if number.endswith("3") else "train")
+
+
+@pytest.mark.parametrize("val", ["theo", "nobody", 10])
+def test_who_is_for_validation_must_be_another_speaker_or_a_digit(builder, val):
+    with pytest.raises(ValueError, match=f"val must be another speaker .* than 'theo', or a digit, got {val!r}"):
+        builder("fsdd").build(FILES, split="speaker:theo", val=val)
+
+
 @pytest.mark.parametrize("split", ["speaker:nobody", "speaker:", "speaker", "random", "theo"])
 def test_a_split_that_is_none_is_named(builder, split):
     with pytest.raises(ValueError, match=rf"'speaker:<name>' with one of \['george'.*got '{split}'"):
