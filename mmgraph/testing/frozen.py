@@ -73,7 +73,7 @@ def _check_attributes(encoder: Frozen) -> None:
     expect(back == identity, f"{name} must have an identity that JSON keeps, got {back!r} of {identity!r}")
     expect(isinstance(encoder.modality, Modality), f"{name} must have a Modality, got {encoder.modality!r}")
     shape: Any = encoder.shape
-    good = isinstance(shape, tuple) and len(shape) > 0 and all(isinstance(size, int) and size > 0 for size in shape)
+    good = isinstance(shape, tuple) and all(isinstance(size, int) and size > 0 for size in shape)
     expect(good, f"{name} must have a shape of sizes above 0, got {shape!r}")
     expect(
         encoder.attribute != "x" or len(encoder.shape) == 1,

@@ -12,6 +12,7 @@ from mmgraph.encoders.cache import FeatureCache
 from mmgraph.errors import ConfigError, DataError, MissingPackageError
 from mmgraph.functional import log_mel
 from mmgraph.media.audio import Sound, wav_bytes
+from mmgraph.testing import check_frozen
 
 MORSE = {"S": "...", "O": "---", "K": "-.-", "R": ".-.", "L": ".-..", "Y": "-.--", "Q": "--.-", "X": "-..-"}
 
@@ -262,6 +263,8 @@ def test_models_give_what_encode_gives(make, tmp_path):
     assert encoder([slower]).isfinite().all()
     assert encoder([]).shape == (0, 16)
     assert torch.equal(Recordings(tmp_path, device="cpu")(sounds), found)
+    options = {"model": str(tmp_path), "device": "cpu"}
+    check_frozen(encoder, sounds, [None, b"", b"no sound"], options=options)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

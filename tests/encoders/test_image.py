@@ -18,6 +18,7 @@ from mmgraph.data.manifest import data_roots
 from mmgraph.encoders import FeatureCache, Gradients, ImageConv, Pictures, Pixels, Sentences
 from mmgraph.encoders.image import fit, oriented_gradients, picture_bytes
 from mmgraph.errors import ConfigError, DataError
+from mmgraph.testing import check_frozen
 
 RNG = np.random.default_rng(0)
 PHOTOS = [RNG.integers(0, 256, (20 + 5 * number, 30, 3), dtype=np.uint8) for number in range(5)]
@@ -279,6 +280,11 @@ def test_vision_models_give_what_encode_gives(model, channels, request, monkeypa
     assert low.dtype == torch.float32
     assert torch.cosine_similarity(low, expected).min() > 0.99
     assert not torch.allclose(low, expected, atol=1e-6)
+
+
+def test_pictures_keep_the_promises_of_frozen_encoders(clip):
+    options = {"model": str(clip), "device": "cpu"}
+    check_frozen(Pictures(**options), PHOTOS[:3], [None, b"", "owl.png"], options=options)
 
 
 def test_the_identity_is_the_model_and_the_precision(clip, vit):
