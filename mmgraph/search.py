@@ -11,7 +11,6 @@ import torch
 from mmgraph.builders import Population
 from mmgraph.data.records import Records
 from mmgraph.errors import ConfigError, DataError
-from mmgraph.functional import ego
 from mmgraph.index import Exact, Faiss, Index
 from mmgraph.model import Model
 from mmgraph.schema import Schema, view
@@ -86,21 +85,31 @@ def embed_new(model: Model, population: Population, records: Records, *, hops: i
 
 
 def subgraph(graph: HeteroData, schema: Schema, row: int, *, hops: int = 1) -> HeteroData:
-    """The part of a graph within some edges of an anchor, with its modality nodes, without labels.
+    """The part of a graph within some edges of an anchor, with the modality nodes of what is in it, without labels.
 
     Args:
         graph: The whole graph.
         schema: What it means; it must name an anchor.
         row: The anchor's row.
-        hops: Radius, in edges between anchors.
+        hops: Radius, in edges: those that lead to a node, and those between nodes of two types either way.
 
     Returns:
         A view; ``n_id`` says which rows of the whole graph its nodes are.
     """
     assert schema.anchor is not None
-    joins = [graph[relation].edge_index for relation in schema.relations(schema.anchor)]
-    index = torch.cat(joins, dim=1) if joins else torch.empty(2, 0, dtype=torch.long)
-    return view(graph, schema, keep={schema.anchor: ego(index, row, graph[schema.anchor].num_nodes, hops=hops)})
+    parts = {edge[0] for edge in schema.edges if edge[1] == "of"}  # they go with what they are of
+    near = {n: torch.zeros(graph[n].num_nodes, dtype=torch.bool) for n in schema.nodes if n not in parts}
+    near[schema.anchor][row] = True
+    joins = [edge for edge in schema.edges if edge[1] != "of" and edge[0] in near and edge[2] in near]
+    for _ in range(hops):
+        grown = {node: mask.clone() for node, mask in near.items()}
+        for edge in joins:
+            source, target = graph[edge].edge_index
+            grown[edge[0]][source[near[edge[2]][target]]] = True
+            if edge[0] != edge[2]:
+                grown[edge[2]][target[near[edge[0]][source]]] = True
+        near = grown
+    return view(graph, schema, keep=near)
 
 
 def labels_of(graph: HeteroData, schema: Schema, target: str) -> list[str | None]:

@@ -4,9 +4,11 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
+from torch_geometric.data import HeteroData
 
 import mmgraph as mg
 from mmgraph.errors import ConfigError, DataError
+from mmgraph.schema import Schema
 from mmgraph.search import embed, embed_new, index_subgraphs, subgraph
 from mmgraph.testing import fake_records
 
@@ -111,3 +113,22 @@ def test_errors_name_the_value(population, model, records) -> None:
         index_subgraphs(model, population.graph, kind="tree")
     with pytest.raises(DataError, match="the records of 1 subject, got 2"):
         embed_new(model, population, records.take([0, 1]))
+
+
+def test_a_subgraph_goes_through_nodes_of_other_types():
+    """Film 0 – studio 0 – film 1; film 2 leads to film 0; stills go with their film."""
+    graph = HeteroData()
+    graph["film"].x, graph["studio"].x, graph["still"].x = torch.empty(4, 0), torch.empty(2, 0), torch.ones(3, 2)
+    graph["still", "of", "film"].edge_index = torch.tensor([[0, 1, 2], [0, 1, 3]])
+    graph["film", "made_by", "studio"].edge_index = torch.tensor([[0, 1, 3], [0, 0, 1]])
+    graph["film", "before", "film"].edge_index = torch.tensor([[2, 0], [0, 3]])
+    schema = Schema.infer(graph, anchor="film")
+
+    def rows(hops):
+        found = subgraph(graph, schema, 0, hops=hops)
+        return [found[node].n_id.tolist() for node in ("film", "studio", "still")]
+
+    assert rows(0) == [[0], [], [0]]
+    assert rows(1) == [[0, 2], [0], [0]]
+    assert rows(2) == [[0, 1, 2], [0], [0, 1]]
+    assert subgraph(graph, schema, 0, hops=2)["film", "made_by", "studio"].edge_index.tolist() == [[0, 1], [0, 0]]

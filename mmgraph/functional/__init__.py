@@ -7,7 +7,7 @@ from mmgraph.functional.fusion import concat_parts, gated_parts, outer_parts, pr
 from mmgraph.functional.gather import gather
 from mmgraph.functional.kmeans import kmeans
 from mmgraph.functional.message import aggregate, edge_softmax, symmetric_norm
-from mmgraph.functional.reach import ego, pool_reached, reach
+from mmgraph.functional.reach import pool_reached, reach
 from mmgraph.functional.recurrent import gru
 from mmgraph.functional.relational import Relation, relational
 from mmgraph.functional.similarity import agreement, closeness, distance, nearest, rbf
@@ -25,7 +25,6 @@ __all__ = [
     "deltas",
     "distance",
     "edge_softmax",
-    "ego",
     "gated_parts",
     "gather",
     "gru",

@@ -52,17 +52,3 @@ def pool_reached(x: Tensor, index: Tensor, *, hops: int) -> Tensor:
     members, centres = reach(index, x.shape[0], hops=hops)
     sums = x.new_zeros(x.shape).index_add(0, centres, x[members])
     return sums / torch.bincount(centres, minlength=x.shape[0])[:, None]
-
-
-def ego(index: Tensor, centre: int, num_nodes: int, *, hops: int) -> Tensor:
-    """Mask ``[nodes]`` of the nodes from which one node is reached in at most ``hops`` edges.
-
-    Example:
-        >>> ego(torch.tensor([[0, 1], [1, 2]]), 2, 3, hops=1).tolist()
-        [False, True, True]
-    """
-    mask = torch.zeros(num_nodes, dtype=torch.bool, device=index.device)
-    mask[centre] = True
-    for _ in range(hops):
-        mask[index[0][mask[index[1]]]] = True
-    return mask
