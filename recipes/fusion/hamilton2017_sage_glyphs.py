@@ -7,7 +7,7 @@ Source: Hamilton, Ying and Leskovec 2017, Inductive Representation Learning on L
 aggregator, typed by relation).
 Command: mmgraph run hamilton2017_sage_glyphs
 Cost: five minutes on one core.
-Expected: accuracy .90 over three splits, ten points above the same model without relations.
+Expected: accuracy .88 over three splits, thirteen points above the same model without relations.
 Differs from the paper: one weight a relation, several modalities a node, whole neighbourhoods instead of samples.
 """
 
@@ -19,7 +19,7 @@ import mmgraph as mg
 from mmgraph import encoders, fusion, layers
 
 DATA, METRIC = "glyphs", "accuracy"
-EXPECT = {"accuracy": (0.90, 0.02)}
+EXPECT = {"accuracy": (0.88, 0.02)}
 
 
 @dataclass(frozen=True)
