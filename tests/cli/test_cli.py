@@ -181,7 +181,8 @@ def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_says_that_it_goes_on(tmp_path: Path) -> None:
     words = ["run", "population_wdbc", "--runs", "1", "--fit.epochs", "100000", "--fit.patience", "None"]
-    code = "import sys; from mmgraph.cli import main; sys.exit(main(sys.argv[1:]))"
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's job may ignore it
+    code = f"{heard}; import sys; from mmgraph.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *words, "--out", str(tmp_path / "run")]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
