@@ -11,6 +11,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["MMGRAPH_OFFLINE"] = "1"  # a test takes data that is there, and skips where it is not
 
 
+def pytest_make_parametrize_id(val):
+    """A file is no name for a test: some hold the time at which they were made."""
+    return "file" if isinstance(val, bytes) and len(val) > 20 else None
+
+
 @pytest.fixture
 def load_or_skip():
     """Loads a dataset, or skips the test where its files are not there."""
