@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from mmgraph.files import write_bytes
 from mmgraph.report.cards import Card, choose
 from mmgraph.report.cards import cards as cards_of
 from mmgraph.report.description import Description, Nodes, Relation, Spread, Target
+from mmgraph.report.html import fill_template
 from mmgraph.report.payloads import WORDS, Budget, clean, shown
 from mmgraph.report.svg import COLOURS, swatch
 from mmgraph.report.whole import Whole, whole_of
@@ -63,18 +64,8 @@ def render(source: Built | Collection | Whole, *, cards: int = CARDS, budget: in
         >>> "A &lt;b&gt;dog&lt;/b&gt; runs." in page, "no text" in page
         (True, True)
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("mmgraph.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": _percent, "number": _number, "clean": _cleaned, "zip": zip}
-    whole = whole_of(source)
-    return environment.get_template("gallery.html.j2").render(_context(whole, cards, budget)) + "\n"
+    filters: dict[str, Callable[..., Any]] = {"percent": _percent, "number": _number, "clean": _cleaned, "zip": zip}
+    return fill_template("gallery.html.j2", _context(whole_of(source), cards, budget), filters=filters)
 
 
 def write(source: Built | Collection | Whole, path: Path, *, cards: int = CARDS, budget: int = BUDGET) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,13 @@ def render(story: Story) -> str:
         >>> page[:15], "Does &lt;b&gt; hold?" in page, "0.800" in page
         ('<!doctype html>', True, True)
     """
+    return fill_template("page.html.j2", _context(story))
+
+
+def fill_template(
+    name: str, context: Mapping[str, Any], *, filters: Mapping[str, Callable[..., Any]] | None = None
+) -> str:
+    """Pours values into a template of this room; what it prints is escaped, and a name without a value is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -40,7 +47,8 @@ def render(story: Story) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2").render(_context(story)) + "\n"
+    environment.filters |= filters or {}
+    return environment.get_template(name).render(context) + "\n"
 
 
 def write(story: Story, path: Path) -> Path:

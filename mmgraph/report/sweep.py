@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from mmgraph.files import write_bytes
-from mmgraph.report.html import flatten
+from mmgraph.report.html import fill_template, flatten
 from mmgraph.report.svg import SOFT, Key, Panel, draw, plain, swatch
 
 if TYPE_CHECKING:
@@ -58,15 +58,6 @@ def render(sweep: Sweep, *, title: str, record: Mapping[str, Any] | None = None)
         >>> page[:15], "&lt;scans&gt;" in page, "0.700" in page
         ('<!doctype html>', True, True)
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("mmgraph.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     where = "the test part alone; training was complete" if sweep.parts == "test" else "all parts"
     context = {
         "title": title,
@@ -76,7 +67,7 @@ def render(sweep: Sweep, *, title: str, record: Mapping[str, Any] | None = None)
         "legend": [_key(number, how) for number, how in enumerate(sweep.how)],
         "details": [("Settings", flatten(dict(sweep.about))), ("Versions and machine", flatten(dict(record or {})))],
     }
-    return environment.get_template("sweep.html.j2").render(context) + "\n"
+    return fill_template("sweep.html.j2", context)
 
 
 def write(sweep: Sweep, path: Path, *, title: str, record: Mapping[str, Any] | None = None) -> Path:
