@@ -84,6 +84,8 @@ class Population:
     reference: Tensor  # [subjects], whom those to come may be joined to
     recall: Mapping[str, float] = field(default_factory=dict)
     """Modality → share (estimated) of the nearest that its edges hold, where recall was asked for."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Modality → its share in the sum of kernels, where :func:`~mmgraph.builders.weigh` has weighed them."""
 
     @classmethod
     def fit(cls, records: Records, split: Split | None = None, config: PopulationConfig | None = None) -> Population:
@@ -213,8 +215,23 @@ class Population:
             old = store.get("edge_index", torch.empty(2, 0, dtype=torch.long))
             store.edge_index = torch.cat([old, index], dim=1)
             if self.config.weighted:
+                weight = self.weighed(name, index, weight)
                 store.edge_weight = torch.cat([store.get("edge_weight", torch.empty(0)), weight])
         return replace(self, recall=recall)
+
+    def weighed(self, name: str, index: Tensor, weight: Tensor) -> Tensor:
+        r"""Weights ``[edges]`` of a modality as they count in the sum of all, :math:`\beta_m w / \sqrt{b_i b_j}`.
+
+        :math:`b_i` is the sum of the shares of what subject i has (:func:`mmgraph.functional.combine_kernels`). They
+        stay as they are in a population that is not weighed.
+        """
+        if not self.shares:
+            return weight
+        mass = torch.zeros(len(self.ids))
+        for modality, share in self.shares.items():
+            mass[self.graph[modality, "of", self.config.anchor].edge_index[1]] += share
+        scale = torch.where(mass > 0, mass, torch.ones_like(mass)).rsqrt()
+        return weight * self.shares[name] * scale[index[0]] * scale[index[1]]
 
     def _check_new(self, records: Records) -> None:
         if set(records.modalities) != set(self.scaling):
@@ -251,6 +268,7 @@ class Population:
                     "channels": {name: scaling.channels for name, scaling in self.scaling.items()},
                     "widths": dict(self.widths),
                     "recall": dict(self.recall),
+                    "shares": dict(self.shares),
                     "phenotypes": {name: _plain(values) for name, values in self.phenotypes.items()},
                 },
             )
@@ -289,6 +307,7 @@ class Population:
             scaling=scaling,
             widths=meta["widths"],
             recall=meta.get("recall", {}),
+            shares=meta.get("shares", {}),
             phenotypes={name: np.array(values, dtype=object) for name, values in meta["phenotypes"].items()},
             reference=torch.from_numpy(arrays["reference"]),
         )

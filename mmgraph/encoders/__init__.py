@@ -12,8 +12,11 @@ from mmgraph.encoders.frozen import Encoded, Frozen
 from mmgraph.encoders.function import Function
 from mmgraph.encoders.hashed import HashedText
 from mmgraph.encoders.image import Gradients, ImageConv, Pictures, Pixels
+from mmgraph.encoders.joined import Joined
+from mmgraph.encoders.labels import Labels
 from mmgraph.encoders.mixed import Mixed, encode
 from mmgraph.encoders.points import Cloud, CloudSummary, PointNet
+from mmgraph.encoders.position import Positions
 from mmgraph.encoders.raw import Raw
 from mmgraph.encoders.registry import DEFAULTS, KINDS, frozen_class, load_frozen, make_frozen, save_frozen
 from mmgraph.encoders.sequence import SeriesConv, SeriesGRU
@@ -39,12 +42,15 @@ __all__ = [
     "Gradients",
     "HashedText",
     "ImageConv",
+    "Joined",
+    "Labels",
     "LearnedToken",
     "LogMel",
     "Mixed",
     "Pictures",
     "Pixels",
     "PointNet",
+    "Positions",
     "Raw",
     "Recordings",
     "Sentences",

@@ -50,7 +50,13 @@ class Adjacency:
 
     def __init__(self, index: Tensor, num_sources: int, num_targets: int) -> None:
         self.num_sources, self.num_targets = num_sources, num_targets
-        _sort([self], [index[0]], [index[1]])
+        if num_sources == num_targets == index.shape[1] and _is_identity(index):
+            self.is_identity = True  # so is a batch of samples that each have the modality: nothing to sort
+            self.order = torch.arange(num_targets, device=index.device)
+            self.offsets = torch.arange(num_targets + 1, dtype=_dtype(num_targets), device=index.device)
+            self.sources = self.targets = self.offsets[:-1]
+        else:
+            _sort([self], [index[0]], [index[1]])
         self._turned, self._number = _Turned([self]), 0
 
     @classmethod
@@ -129,7 +135,7 @@ def _sort(edges: Sequence[Adjacency], sources: Sequence[Tensor], targets: Sequen
     """Sorts each of some edge sets by target, by one sort of them all, and gives them their sorted ends."""
     counts, rows = [len(one) for one in sources], [one.num_targets for one in edges]
     most = max([sum(rows), sum(counts), *(one.num_sources for one in edges)])
-    dtype = torch.int32 if most < 2**31 else torch.int64  # half the bytes
+    dtype = _dtype(most)
     first = [sum(rows[:number]) for number in range(len(rows))]  # row of a set among all rows
     joined = torch.cat([target.to(dtype) + start for target, start in zip(targets, first, strict=True)])
     compiling = torch.compiler.is_compiling()
@@ -146,6 +152,17 @@ def _sort(edges: Sequence[Adjacency], sources: Sequence[Tensor], targets: Sequen
         one.targets, one.sources, one.order = by_target[mine] - start, by_source[mine], order[mine] - edge
         one.offsets = starts[start : start + one.num_targets + 1] - edge
         edge += count
+
+
+def _dtype(most: int) -> torch.dtype:
+    return torch.int32 if most < 2**31 else torch.int64  # half the bytes
+
+
+def _is_identity(index: Tensor) -> bool:
+    """Whether edge number i leads from row i to row i."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch.equal(index, torch.arange(index.shape[1], dtype=index.dtype, device=index.device).expand(2, -1))
 
 
 def _refuse(edges: Sequence[Adjacency], targets: Sequence[Tensor]) -> None:

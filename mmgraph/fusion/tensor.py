@@ -8,12 +8,9 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from mmgraph.errors import ConfigError
 from mmgraph.functional.fusion import any_present, outer_parts
-from mmgraph.fusion.base import Fusion, check_parts, check_widths
+from mmgraph.fusion.base import Fusion, check_parts, check_products, check_weights, check_widths
 from mmgraph.typing import Parts, Present
-
-MOST_WEIGHTS = 100_000_000
 
 
 class Tensor(Fusion):
@@ -31,7 +28,7 @@ class Tensor(Fusion):
         append_one: Keep the terms of fewer parts.
 
     Raises:
-        ConfigError: The outer product would not fit in memory.
+        ConfigError: The weights (when made) or the outer products of a batch (when called) would not fit in memory.
 
     Example:
         >>> fusion = Tensor({"image": 3, "text": 2}, 4)
@@ -44,15 +41,14 @@ class Tensor(Fusion):
         self.widths = check_widths(widths)
         self.append_one = append_one
         size = math.prod(width + append_one for width in self.widths.values())
-        if size * channels > MOST_WEIGHTS:
-            raise ConfigError(
-                f"Tensor fusion of widths {self.widths} needs {size:,} × {channels} weights, "
-                f"more than {MOST_WEIGHTS:,}; make the parts narrower, or use a low-rank or gated fusion"
-            )
+        self._name = f"Tensor fusion of widths {self.widths}"
+        self._instead = f"LowRank, which needs {sum(self.widths.values()) + len(self.widths):,} × {channels} a rank"
+        check_weights(self._name, size, channels, instead=self._instead)
         self.linear = nn.Linear(size, channels)
 
     def forward(self, parts: Parts, present: Present) -> torch.Tensor:
         """Gives ``[anchors, channels]``."""
         check_parts(parts, self.widths)
+        check_products(self._name, self.linear.in_features, parts, instead=self._instead)
         outer = outer_parts(parts, present, append_one=self.append_one)  # [anchors, product of widths]
         return self.linear(outer) * any_present(present)[:, None]

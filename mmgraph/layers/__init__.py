@@ -8,13 +8,35 @@ A layer takes the states of all node types and the edges of all types, and gives
 | :class:`Mean` | :math:`\sum_r W_r\,\mathrm{mean}_u h_u` | :math:`\sigma(m_v + B h_v)` | no |
 | :class:`GCN` | :math:`\sum_r W_r \sum_u h_u / \sqrt{\hat d_u \hat d_v}`, loops included | :math:`\sigma(m_v)` | no |
 | :class:`Gated` | :math:`\sum_r \sum_u (W_r h_u + b_r)` | :math:`\mathrm{GRU}(m_v, h_v)`, shared over rounds | yes |
+| :class:`Attention` | :math:`W_O \sum_u \mathrm{softmax}_u(q_v \cdot k_u)\, v_u`, all relations | feed-forward | yes |
+| :class:`KernelRidge` | :math:`\sum_{u \ne v} a_u K_{uv} + b`, with K the sum of all relations | :math:`m_v` | – |
+| :class:`LSTM` | :math:`\sum_r \sum_u U_r h_u`, of states that are computed already | LSTM, in the edges' order | yes |
+| :class:`MultiViewLSTM` | :math:`U_{vv} D_\alpha h_v + \sum_u U_{vu} D_\beta h_u` | LSTM, a memory a view | yes |
 | :class:`Smooth` | :math:`\mathrm{mean}_r \mathrm{mean}_u h_u` | :math:`(1-\alpha) h^0_v + \alpha m_v` | yes |
 """
 
+from mmgraph.layers.attention import Attention
 from mmgraph.layers.base import Edges, Layer, adjacency, edge_sets
 from mmgraph.layers.gated import Gated
 from mmgraph.layers.gcn import GCN, Mean
+from mmgraph.layers.kernel_ridge import KernelRidge
+from mmgraph.layers.lstm import LSTM
+from mmgraph.layers.multiview import MultiViewLSTM
 from mmgraph.layers.smooth import Smooth
 from mmgraph.layers.stack import Stack
 
-__all__ = ["GCN", "Edges", "Gated", "Layer", "Mean", "Smooth", "Stack", "adjacency", "edge_sets"]
+__all__ = [
+    "GCN",
+    "LSTM",
+    "Attention",
+    "Edges",
+    "Gated",
+    "KernelRidge",
+    "Layer",
+    "Mean",
+    "MultiViewLSTM",
+    "Smooth",
+    "Stack",
+    "adjacency",
+    "edge_sets",
+]

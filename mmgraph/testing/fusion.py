@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from mmgraph.fusion import Fusion
-from mmgraph.testing.expect import check_registered, expect, name_of, same
+from mmgraph.testing.expect import check_registered, close, expect, name_of, same
 from mmgraph.typing import Parts, Present
 
 INTRUDERS = (7.0, float("nan"), float("inf"), float("-inf"))  # what is put where nothing may be read
 
 
 def check_fusion(fusion: Fusion, parts: Parts, present: Present, *, seed: int = 0) -> None:
-    """Checks a fusion: the order of keys, absent parts, anchors without any, and that it learns.
+    """Checks a fusion: the order of keys, absent parts, anchors without any, few anchors, and that it learns.
 
     Args:
         fusion: What to check; it is checked in evaluation mode.
@@ -46,7 +46,9 @@ def check_fusion(fusion: Fusion, parts: Parts, present: Present, *, seed: int = 
     sent = torch.randn(out.shape, generator=torch.Generator().manual_seed(seed)).to(out.dtype)
     for part in parts:
         _check_absent(fusion, parts, present, part, sent)
+        _check_lacking(fusion, parts, present, part, sent)
     _check_nothing(fusion, parts, present)
+    _check_few(fusion, parts, present)
     _check_learns(fusion, parts, present, sent)
 
 
@@ -69,6 +71,31 @@ def _check_absent(fusion: Fusion, parts: Parts, present: Present, part: str, sen
         own = new[f"part {part!r}"]
         expect(bool(own.any()), f"{name} must send a gradient to {part!r} where it is present, got none")
         expect(bool((own.masked_fill(~gone, 0) == 0).all()), f"{name} must send no gradient to absent rows of {part!r}")
+
+
+def _check_lacking(fusion: Fusion, parts: Parts, present: Present, part: str, sent: Tensor) -> None:
+    """A part that no anchor has must leave all finite, and get no gradient, whatever stands in its rows."""
+    name = name_of(fusion)
+    nobody = {**present, part: torch.zeros_like(present[part])}
+    for value in INTRUDERS:
+        filled = {**parts, part: torch.full_like(parts[part], value)}
+        out, gradients = _gradients(fusion, filled, nobody, sent)
+        bad = [key for key, gradient in {"the result": out, **gradients}.items() if not bool(gradient.isfinite().all())]
+        expect(not bad, f"{name} must stay finite where nobody has {part!r}, got others by {value} in {bad}")
+        own = gradients[f"part {part!r}"]
+        expect(not bool(own.any()), f"{name} must send no gradient to {part!r} where nobody has it, got some")
+
+
+def _check_few(fusion: Fusion, parts: Parts, present: Present) -> None:
+    """Each anchor alone must get what it gets among others, and no anchors an empty result."""
+    name, all_of_them = name_of(fusion), fusion(parts, present)
+    for rows in (slice(0, 0), slice(0, 1), slice(1, 2)):
+        few = fusion({key: x[rows] for key, x in parts.items()}, {key: mask[rows] for key, mask in present.items()})
+        expected = all_of_them[rows]
+        expect(
+            few.shape == expected.shape and close(few, expected),
+            f"{name} must give {len(expected)} anchor(s) what they get among others, got {few} and {expected}",
+        )
 
 
 def _check_nothing(fusion: Fusion, parts: Parts, present: Present) -> None:

@@ -37,6 +37,31 @@ def test_an_adjacency_is_its_edges_in_order(edges):
     assert found.is_identity == same
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_edges_from_each_row_to_itself_need_no_sort_and_give_what_it_gives(dtype):
+    index = torch.arange(6, dtype=dtype).repeat(2, 1)
+    found, sorted_ = Adjacency(index, 6, 6), Adjacency(index.flip(1), 6, 6)
+    assert found.is_identity
+    assert sorted_.is_identity
+    assert torch.equal(found.order, torch.arange(6))
+    for name in ("sources", "targets", "offsets", "degree"):
+        one, other = getattr(found, name), getattr(sorted_, name)
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+    x, back = torch.randn(6, 2), found.transposed
+    assert torch.equal(aggregate(x, found), x)
+    assert back.is_identity
+    index.zero_()  # nothing is kept of what was given
+    assert found.order.tolist() == found.sources.tolist() == list(range(6))
+
+
+def test_a_shift_and_too_many_rows_are_no_identity():
+    index = torch.arange(3).repeat(2, 1)
+    assert not Adjacency(torch.stack([index[0], index[0].roll(1)]), 3, 3).is_identity
+    assert not Adjacency(index, 4, 3).is_identity
+    assert not Adjacency(index, 3, 4).is_identity
+
+
 @settings(max_examples=100, deadline=None)
 @given(several=st.lists(edge_sets(), min_size=1, max_size=4))
 def test_many_are_sorted_at_once_as_one_by_one(several):

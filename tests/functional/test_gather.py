@@ -44,3 +44,15 @@ def test_an_edge_given_twice_does_not_stand_for_another():
     part, present = gather(torch.tensor([[1.0], [2.0]]), Adjacency(torch.zeros(2, 2, dtype=torch.long), 2, 2))
     assert part.flatten().tolist() == [1, 0]
     assert present.tolist() == [True, False]
+
+
+@settings(max_examples=200, deadline=None)
+@given(owners(), st.integers(0, 15))
+def test_nodes_that_do_not_count_are_as_if_they_were_not_there(drawn, bits):
+    rows, anchors, index = drawn
+    x, counts = torch.randn(rows, 3, dtype=torch.float64), torch.tensor([bits >> row & 1 for row in range(rows)]).bool()
+    part, present = gather(x, Adjacency(index, rows, anchors), counts)
+    left = index[:, counts[index[0]]]
+    expected, expected_present = gather(x, Adjacency(left, rows, anchors))
+    torch.testing.assert_close(part, expected, rtol=1e-12, atol=1e-12)
+    assert torch.equal(present, expected_present)

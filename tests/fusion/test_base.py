@@ -2,10 +2,23 @@ import pytest
 import torch
 
 from mmgraph.errors import ConfigError, SchemaError
-from mmgraph.fusion import Concat, Fusion, Gated, Tensor
-from mmgraph.fusion.base import check_widths
+from mmgraph.fusion import (
+    MLP,
+    Attention,
+    Bilinear,
+    Concat,
+    Experts,
+    Fusion,
+    Gated,
+    Late,
+    LowRank,
+    Product,
+    Sum,
+    Tensor,
+)
+from mmgraph.fusion.base import check_widths, perceptron
 
-LEARNED = [Concat, Gated, Tensor]
+LEARNED = [MLP, Attention, Bilinear, Concat, Experts, Gated, Late, LowRank, Tensor]
 
 
 @pytest.mark.parametrize("cls", LEARNED)
@@ -44,3 +57,26 @@ def test_the_order_of_the_widths_does_not_matter(cls, parts, widths):
 def test_a_fusion_is_abstract():
     with pytest.raises(TypeError, match="abstract"):
         Fusion()
+
+
+@pytest.mark.parametrize("cls", [Sum, Product])
+def test_no_parts_are_refused(cls):
+    with pytest.raises(SchemaError, match=r"need parts of one width, got \{\}"):
+        cls()({}, {})
+
+
+@pytest.mark.parametrize("cls", LEARNED)
+@pytest.mark.parametrize("anchors", [0, 1])
+def test_few_anchors_train(cls, anchors, widths):
+    fusion, mask = cls(widths, 4), torch.ones(anchors, dtype=torch.bool)
+    parts = {name: torch.zeros(anchors, width) for name, width in widths.items()}
+    out = fusion(parts, dict.fromkeys(widths, mask))
+    out.sum().backward()
+    assert out.shape == (anchors, 4)
+    assert out.isfinite().all()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in fusion.parameters())
+
+
+def test_a_perceptron_is_layers_with_relu_and_dropout_between():
+    kinds = [type(step).__name__ for step in perceptron(3, 2, hidden=[4, 5], dropout=0.1)]
+    assert kinds == ["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear"]

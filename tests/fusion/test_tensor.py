@@ -5,7 +5,7 @@ import torch
 
 from mmgraph.errors import ConfigError
 from mmgraph.fusion import Concat, Tensor
-from mmgraph.fusion.tensor import MOST_WEIGHTS
+from mmgraph.fusion.base import MOST_WEIGHTS
 
 
 def slow_outer(values, present, anchor, *, append_one):
@@ -66,10 +66,22 @@ def test_an_absent_part_leaves_the_tensor_of_the_others(parts, widths):
 
 
 def test_what_does_not_fit_is_refused_with_its_size():
-    with pytest.raises(ConfigError, match=r"needs 8,120,601 × 64 weights, more than 100,000,000"):
+    message = (
+        r"needs 8,120,601 × 64 weights \(2.1 GB\), more than 100,000,000; "
+        r"use LowRank, which needs 603 × 64 a rank, or make the parts narrower"
+    )
+    with pytest.raises(ConfigError, match=message):
         Tensor({"audio": 200, "image": 200, "text": 200}, 64)
     assert MOST_WEIGHTS == 100_000_000
     assert Tensor({"audio": 9, "image": 9}, 64).linear.weight.shape == (64, 100)
+
+
+def test_a_batch_whose_products_do_not_fit_is_refused_before_they_are_made():
+    fusion, anchors = Tensor({"audio": 999, "image": 999}, 1), 1_001  # 10⁶ products of 4 bytes an anchor
+    parts = dict.fromkeys(fusion.widths, torch.zeros(1, 1).expand(anchors, 999))
+    message = r"of 1,001 anchors makes 1,001 × 1,000,000 products \(4.0 GB\), more than 4.0 GB; use smaller batches"
+    with pytest.raises(ConfigError, match=message):
+        fusion(parts, dict.fromkeys(parts, torch.ones(anchors, dtype=torch.bool)))
 
 
 def test_interactions_of_three_need_the_tensor():

@@ -92,7 +92,25 @@ class NotFinite(Good):
         return super().forward(parts, present) / torch.stack(list(present.values())).sum(dim=0)[:, None]
 
 
+class Centres(Good):
+    """Reads the other anchors."""
+
+    def forward(self, parts, present):
+        out, some = super().forward(parts, present), torch.stack(list(present.values())).any(dim=0)[:, None]
+        return (out - out.sum(dim=0) / max(len(out), 1)) * some
+
+
+class Scales(Good):
+    """Divides by how many anchors have the part: by nothing, where nobody has."""
+
+    def forward(self, parts, present):
+        share = present["text"].sum() / present["text"].sum()
+        return super().forward(parts, present) * torch.where(torch.stack(list(present.values())).any(), share, 0)
+
+
 BROKEN = {
+    Centres: r"Centres must give 1 anchor\(s\) what they get among others",
+    Scales: r"Scales must stay finite where nobody has 'text', got others by 7.0 in \['the result'",
     InOrder: "InOrder must not depend on the order of the keys",
     MasksAfter: "MasksAfter must not read 'scan' where it is absent, got another result by nan",
     MasksResult: r"MasksResult must not read 'scan' where it is absent, got another gradient of .* by nan",
