@@ -19,7 +19,19 @@ import torch
 from mmgraph.files import read_json, write_bytes, write_json
 
 ROOT = Path(__file__).parents[1]
-BENCHMARKS = ("collate", "epoch", "layers", "sampling", "scale", "knn", "encode", "build", "start")
+BENCHMARKS = (
+    "collate",
+    "epoch",
+    "fusion",
+    "layers",
+    "attention",
+    "sampling",
+    "scale",
+    "knn",
+    "encode",
+    "build",
+    "start",
+)
 
 
 def machine() -> dict[str, float]:

@@ -15,6 +15,7 @@ _HOME = {
     "mmgraph.data": (
         "Collection",
         "CollectionWriter",
+        "FeatureNoise",
         "LinkSeeds",
         "Loader",
         "ModalityDropout",

@@ -23,8 +23,10 @@ class Model(nn.Module):
 
     1. *encode*: each node's payload becomes features.
     2. *within*: messages among the nodes of a sample (optional).
-    3. *gather* and *fuse*: the modality nodes of each anchor become one vector; an anchor with a payload of
-       its own counts as a part of its own name.
+    3. *gather* and *fuse*: the modality nodes of each anchor become one vector. They are those that are ``of`` it, and
+       those that are ``of`` a node which one edge type joins to it (the picture that a question is about; see
+       :attr:`Schema.paths <mmgraph.schema.Schema.paths>`). An anchor with a payload of its own counts as a part of its
+       own name.
     4. *between*: messages among anchors, over the population (optional).
     5. *head*: the answer.
 
@@ -76,7 +78,7 @@ class Model(nn.Module):
         edges = edge_sets(graph)
         features = self.within(self.encoder(graph), edges)
         if self.fusion is not None:
-            fused = self.fusion(*self._gather(features, edges, graph[self.anchor].num_nodes))  # [anchors, channels]
+            fused = self.fusion(*self._gather(features, edges, graph))  # [anchors, channels]
         elif self.anchor in features:
             fused = features[self.anchor]
         else:
@@ -86,17 +88,22 @@ class Model(nn.Module):
     def parts(self, graph: HeteroData) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Gives what each modality says of the anchors before the fusion, ``[anchors, channels]``, and of which."""
         edges = edge_sets(graph)
-        return self._gather(self.within(self.encoder(graph), edges), edges, graph[self.anchor].num_nodes)
+        return self._gather(self.within(self.encoder(graph), edges), edges, graph)
 
-    def _gather(self, features: Features, edges: EdgeSets, anchors: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _gather(
+        self, features: Features, edges: EdgeSets, graph: HeteroData
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         parts, present = {}, {}
-        for name in self.schema.modalities:
-            if name in features:
-                of = adjacency(edges, (name, "of", self.anchor), len(features[name]), anchors)
-                parts[name], present[name] = gather(features[name], of)
+        paths = {name: path for name, path in self.schema.paths.items() if name in features}
+        counts = {node: graph[node].num_nodes for node in {edge[2] for path in paths.values() for edge in path}}
+        for name, path in paths.items():
+            part, there = features[name], None
+            for edge in path:
+                part, there = gather(part, adjacency(edges, edge, len(part), counts[edge[2]]), there)
+            parts[name], present[name] = part, there
         if self.anchor in features:
             parts[self.anchor] = own = features[self.anchor]
-            present[self.anchor] = own.new_ones(anchors, dtype=bool)
+            present[self.anchor] = own.new_ones(len(own), dtype=bool)
         return parts, present
 
     def embed_subgraphs(self, graph: HeteroData, *, hops: int = 1) -> Tensor:

@@ -1,13 +1,14 @@
 import pytest
 import torch
 from torch import nn
+from torch_geometric.data import HeteroData
 
 from mmgraph import Model
 from mmgraph.encoders import Encoder, Raw, Table
 from mmgraph.errors import ConfigError
 from mmgraph.fusion import Concat, Gated, Sum
 from mmgraph.layers import GCN, Mean, Smooth
-from mmgraph.schema import NodeSpec, view
+from mmgraph.schema import NodeSpec, Schema, view
 from mmgraph.testing import fake_graph
 from mmgraph.typing import EdgeSet
 
@@ -218,3 +219,30 @@ def test_payloads_are_encoded_once(case):
     encoder = Counts()
     make(schema, encoder=encoder, within=None, fusion=Sum(), between=None, head=nn.Identity())(graph)
     assert encoder.calls == 1
+
+
+def test_a_part_comes_over_its_owner_and_absent_ones_do_not_count():
+    """Questions 0 to 3 ask about pictures; picture 1 has no image, and question 3 asks about nothing."""
+    graph, schema = questions()
+    model = Model(schema=schema, encoder=Raw(["text", "image"]), fusion=Sum(), head=nn.Identity())
+    parts, present = model.parts(graph)
+    assert list(parts) == ["text", "image"]
+    assert parts["image"].tolist() == [[15.0], [15.0], [0.0], [0.0]]  # images 10 and 20 are of picture 0
+    assert present["image"].tolist() == [True, True, False, False]
+    assert model(graph).tolist() == [[16.0], [17.0], [3.0], [4.0]]
+    graph["image"].x = graph["image"].x.requires_grad_()
+    model(graph).sum().backward()
+    assert graph["image"].x.grad.tolist() == [[1.0], [1.0]]  # two questions, half each
+
+
+def questions():
+    graph = HeteroData()
+    graph["question"].x = torch.empty(4, 0)
+    graph["picture"].x = torch.empty(3, 0)
+    graph["text"].x = torch.arange(1.0, 5.0)[:, None]
+    graph["image"].x = torch.tensor([[10.0], [20.0]])
+    graph["text", "of", "question"].edge_index = torch.arange(4).expand(2, -1)
+    graph["image", "of", "picture"].edge_index = torch.tensor([[0, 1], [0, 0]])
+    # question 0 asks about pictures 0 and 1, question 1 about 0, question 2 about 1
+    graph["picture", "asked_by", "question"].edge_index = torch.tensor([[0, 1, 0, 1], [0, 0, 1, 2]])
+    return graph, Schema.infer(graph, anchor="question")

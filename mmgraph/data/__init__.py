@@ -10,6 +10,7 @@ from mmgraph.data.graph_file import load_graph, save_graph
 from mmgraph.data.loader import Loader
 from mmgraph.data.manifest import Manifest, dataset_names, load_dataset
 from mmgraph.data.missing import ModalityDropout, drop_modalities
+from mmgraph.data.noise import FeatureNoise
 from mmgraph.data.records import Records
 from mmgraph.data.sample_loader import NeighbourLoader
 from mmgraph.data.sampler import NeighbourSampler, Sampled
@@ -24,6 +25,7 @@ __all__ = [
     "Columns",
     "ColumnsWriter",
     "Csc",
+    "FeatureNoise",
     "LinkSeeds",
     "Loader",
     "Manifest",

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mmgraph.data.loader import Loader
 from mmgraph.data.sampler import NeighbourSampler
 from mmgraph.data.sampling.seeds import LinkDraws, LinkSeeds, NodeDraws, NodeSeeds
+from mmgraph.errors import DataError
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -29,18 +31,20 @@ class NeighbourLoader(Loader):
     Args:
         sampler: Draws the neighbours.
         seeds: What to draw them for.
-        batch_size: Seeds in a batch of this rank, at most.
+        batch_size: Seeds (or groups of them) in a batch of this rank, at most.
         shuffle: Read in another order each epoch.
         seed: Of the order and of all draws.
         rank: Which part of each step is read here, below ``world``.
         world: Number of processes that share the seeds.
         drop_last: Leave out the seeds that do not fill a step of ``batch_size * world``.
         prefetch: Batches that wait ready-made, while one more is made in a thread; 0 makes them when asked.
+        groups: ``[seeds]`` of integers: seeds of equal number are always in one batch, and count as one. By default
+            each is on its own.
         transform: Called with each batch and a seeded ``torch.Generator``; returns the batch to give.
 
     Raises:
         ConfigError: An option out of its range, or seeds with times for a sampler without (or the reverse).
-        DataError: No seeds, or seeds that are not in the graph.
+        DataError: No seeds, seeds that are not in the graph, or groups that are not one integer a seed.
 
     Example:
         >>> from torch_geometric.data import HeteroData
@@ -66,11 +70,13 @@ class NeighbourLoader(Loader):
         world: int = 1,
         drop_last: bool = False,
         prefetch: int = 2,
+        groups: Tensor | None = None,
         transform: Transform | None = None,
     ) -> None:
         self.draws = seeds.on(sampler)
+        self._groups = None if groups is None else _Groups(groups, len(self.draws))
         super().__init__(
-            _Numbers(len(self.draws)),
+            _Numbers(len(self.draws) if self._groups is None else len(self._groups)),
             batch_size=batch_size,
             shuffle=shuffle,
             seed=seed,
@@ -78,13 +84,13 @@ class NeighbourLoader(Loader):
             world=world,
             drop_last=drop_last,
             prefetch=prefetch,
-            transform=_Drawn(self.draws, transform),
+            transform=_Drawn(self.draws, self._groups, transform),
         )
 
     def _made_with(self) -> dict[str, Any]:
         """What the batches depend on besides the order."""
         digest = hashlib.sha256()
-        for part in self.draws.parts:
+        for part in [*self.draws.parts, *([] if self._groups is None else self._groups.parts)]:
             digest.update(np.ascontiguousarray(part).tobytes())
         sampler = self.draws.sampler
         options = {"fan_out": repr(sampler.fan_out), "replace": sampler.replace, "disjoint": sampler.disjoint}
@@ -108,13 +114,38 @@ class _Numbers:
         return indices
 
 
-class _Drawn:
-    """Turns numbers of seeds into the batch around them."""
+class _Groups:
+    """Seeds that go together: the n-th group is the n-th sample."""
 
-    def __init__(self, draws: NodeDraws | LinkDraws, transform: Transform | None) -> None:
-        self._draws = draws
+    def __init__(self, groups: Tensor, seeds: int) -> None:
+        if groups.shape != (seeds,) or groups.dtype.is_floating_point:
+            raise DataError(f"groups must be one integer a seed, [{seeds}], got {list(groups.shape)} of {groups.dtype}")
+        number = np.unique(groups.cpu().numpy(), return_inverse=True)[1]  # [seeds]
+        self._seeds = np.argsort(number, kind="stable")
+        self._stop = np.bincount(number).cumsum()
+
+    def __len__(self) -> int:
+        return len(self._stop)
+
+    @property
+    def parts(self) -> list[np.ndarray]:
+        """All that says which groups these are."""
+        return [self._seeds, self._stop]
+
+    def seeds(self, numbers: np.ndarray) -> np.ndarray:
+        """The numbers of the seeds of some groups, group by group."""
+        start = np.concatenate([[0], self._stop])
+        return np.concatenate([self._seeds[start[number] : self._stop[number]] for number in numbers])
+
+
+class _Drawn:
+    """Turns numbers of seeds, or of groups of them, into the batch around them."""
+
+    def __init__(self, draws: NodeDraws | LinkDraws, groups: _Groups | None, transform: Transform | None) -> None:
+        self._draws, self._groups = draws, groups
         self._transform = transform
 
     def __call__(self, numbers: Any, generator: torch.Generator) -> Any:
+        numbers = numbers if self._groups is None else self._groups.seeds(numbers)
         batch = self._draws.draw(numbers, generator.initial_seed())
         return batch if self._transform is None else self._transform(batch, generator)

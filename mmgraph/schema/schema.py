@@ -102,6 +102,32 @@ class Schema(Spec):
         """The node types that hang on the anchor by an ``of`` edge, in the order of declaration."""
         return tuple(node for node in self.nodes if (node, "of", self.anchor) in self.edges)
 
+    @property
+    def paths(self) -> dict[str, tuple[EdgeType, ...]]:
+        """Which edges lead from the nodes of each modality to the anchor.
+
+        Nodes that are ``of`` the anchor need one edge. Nodes that are ``of`` another type reach it by that edge and
+        the one edge type that joins their owner to the anchor; where there are several, it is not known which is meant.
+
+        Example:
+            >>> edges = [("image", "of", "picture"), ("picture", "asked_by", "question"), ("text", "of", "question")]
+            >>> nodes = dict.fromkeys(["question", "picture", "text", "image"], NodeSpec())
+            >>> Schema(nodes=nodes, edges=dict.fromkeys(edges, EdgeSpec()), anchor="question").paths
+            {'text': (('text', 'of', 'question'),), \
+'image': (('image', 'of', 'picture'), ('picture', 'asked_by', 'question'))}
+        """
+        found: dict[str, tuple[EdgeType, ...]] = {}
+        for node in self.nodes:
+            direct = (node, "of", self.anchor or "")
+            if direct in self.edges:
+                found[node] = (direct,)
+                continue
+            owners = [edge for edge in self.edges if edge[:2] == (node, "of")]
+            through = [(of, edge) for of in owners for edge in self.edges if (edge[0], edge[2]) == (of[2], self.anchor)]
+            if len(through) == 1 and node != self.anchor:
+                found[node] = through[0]
+        return found
+
     def relations(self, node: str) -> tuple[EdgeType, ...]:
         """The edge types that join nodes of one type to each other.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from torch import Tensor
@@ -26,7 +26,7 @@ class Task(ABC):
         """Gives what may be seen in order to answer for one part of a split."""
 
     @abstractmethod
-    def answers(self, outputs: Tensor, view: HeteroData, part: Part) -> Tensor:
+    def answers(self, outputs: Tensor | Mapping[str, Tensor], view: HeteroData, part: Part) -> Tensor:
         """Gives the predictions for one part of a split, from a model's outputs on its view."""
 
     @abstractmethod

@@ -10,6 +10,8 @@
 | ``majority`` | the shares of the classes in training | chance |
 
 ``without:<modality>`` takes the modality's nodes and the relations made from them; relations made from phenotypes stay.
+A modality that reaches the anchor along a relation (the picture that a question is about) is gone in ``no_graph``, and
+another one's in ``shuffled_edges``.
 The regression's strength is chosen on validation, as everything else is. It reads what the model reads: ``x``, or the
 pixels and spectrograms themselves where a model is trained on those.
 """
@@ -47,7 +49,7 @@ def default_controls(schema: Schema) -> tuple[str, ...]:
         >>> default_controls(Schema(nodes={"a": NodeSpec(channels=1)}, anchor="a"))
         ('flat_linear', 'majority')
     """
-    modalities = schema.modalities
+    modalities = tuple(schema.paths)
     graph = ("no_graph", "shuffled_edges") if _relations(schema) else ()
     without = tuple(f"without:{name}" for name in modalities) if len(modalities) > 1 else ()
     linear = ("flat_linear", "late_linear") if len(modalities) > 1 else ("flat_linear",)
@@ -80,7 +82,7 @@ def control_graph(name: str, graph: HeteroData, schema: Schema, *, seed: int = 0
             empty_edges(changed[relation])
     elif name == "shuffled_edges":
         _shuffle(changed, schema, seed)
-    elif name.startswith("without:") and name.removeprefix("without:") in schema.modalities:
+    elif name.startswith("without:") and name.removeprefix("without:") in schema.paths:
         _leave_out(changed, schema, name.removeprefix("without:"))
     else:
         known = [one for one in default_controls(schema) if one not in BASELINES]
@@ -166,11 +168,13 @@ def _linear(graph: HeteroData, task: NodeClassification, xs: list[Tensor], stren
 def _columns(graph: HeteroData, schema: Schema) -> list[Tensor]:
     """The features of the anchors, one matrix a modality; the mean (0, if scaled) where it is absent."""
     anchor = schema.anchor or next(iter(schema.nodes))
-    rows = graph[anchor].num_nodes
     columns = []
-    for modality in schema.modalities:
-        x = _flat(graph[modality], schema.nodes[modality])
-        columns.append(gather(x, Adjacency(graph[modality, "of", anchor].edge_index, len(x), rows))[0])
+    for modality, path in schema.paths.items():
+        x, present = _flat(graph[modality], schema.nodes[modality]), None
+        for edge in path:
+            step = Adjacency(graph[edge].edge_index, len(x), graph[edge[2]].num_nodes)
+            x, present = gather(x, step, present)
+        columns.append(x)
     if schema.nodes[anchor].channels:
         columns.append(graph[anchor].x)
     return columns
@@ -201,16 +205,18 @@ def _relations(schema: Schema) -> tuple[tuple[str, str, str], ...]:
 
 
 def _shuffle(graph: HeteroData, schema: Schema, seed: int) -> None:
-    """Relabels the nodes of each relation at random: the same graph, about other nodes.
+    """Relabels the nodes of each type at random: the same graph, about other nodes.
 
-    Where a regime hides parts of the split, nodes change places within their part, so that no edge leads
-    from one who is hidden to one who may not see it.
+    All relations see one relabelling, so that what is the inverse of another stays so, and chains stay chains. Where a
+    regime hides parts of the split, nodes change places within their part, so that no edge leads from one who is
+    hidden to one who may not see it.
     """
     generator = torch.Generator().manual_seed(seed)
-    for relation in _relations(schema):
+    relations = _relations(schema)
+    nodes = dict.fromkeys(node for relation in relations for node in (relation[0], relation[2]))
+    places = {node: _relabelling(graph, schema, node, generator) for node in nodes}
+    for relation in relations:
         store = graph[relation]
-        nodes = dict.fromkeys((relation[0], relation[2]))
-        places = {node: _relabelling(graph, schema, node, generator) for node in nodes}
         source, target = store.edge_index
         store.edge_index = torch.stack([places[relation[0]][source], places[relation[2]][target]])
 
@@ -237,6 +243,8 @@ def _leave_out(graph: HeteroData, schema: Schema, modality: str) -> None:
     for key, value in list(graph[modality].items()):
         if isinstance(value, Tensor):
             graph[modality][key] = value[:0]
+        elif key == "num_nodes":
+            graph[modality].num_nodes = 0
     for edge in schema.edges:
         if modality in (edge[0], edge[2]) or edge == (schema.anchor, f"near_{modality}", schema.anchor):
             empty_edges(graph[edge])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 
 HIGHER_IS_BETTER = {
     "accuracy": True,
+    "balanced_accuracy": True,
     "f1": True,
     "f1_macro": True,
     "f1_weighted": True,
     "auroc": True,
+    "correlation": True,
     "brier": False,
     "ece": False,
     "log_loss": False,
+    "mae": False,
 }
+BINARY = ("f1", "correlation", "mae")  # metrics of the probability of the second of two classes
 
 
 class NodeClassification(Task):
@@ -34,17 +38,21 @@ class NodeClassification(Task):
     The view of a part holds the labels of training alone. In the regimes ``cohort_hidden`` and
     ``single_query`` it holds no node of the other parts either: training is blind to who will be asked for.
 
-    Metrics (by torchmetrics): ``accuracy``, ``f1_macro``, ``f1_weighted``, ``auroc`` (one against the rest,
-    averaged over the classes), ``log_loss``; ``brier`` :math:`\frac1n\sum_i\sum_c (p_{ic} - [y_i = c])^2`
-    (Brier 1950); ``ece``, expected calibration error in 15 bins (Naeini et al. 2015); for two classes also
-    ``f1`` of the second.
+    Metrics (by torchmetrics): ``accuracy``, ``balanced_accuracy`` (the mean recall of the classes there are; the
+    balanced error is 1 minus it), ``f1_macro``, ``f1_weighted``, ``auroc`` (one against the rest, averaged over the
+    classes), ``log_loss``; ``brier`` :math:`\frac1n\sum_i\sum_c (p_{ic} - [y_i = c])^2`
+    (Brier 1950); ``ece``, expected calibration error in 15 bins (Naeini et al. 2015); for two classes also, of the
+    second, ``f1``, and between its probability and the label (0 or 1) ``mae``, the mean absolute error, and
+    ``correlation``, Pearson's (0 where either is constant).
 
     Args:
         schema: What the graph means.
         target: Name of the target; by default the only one.
+        beside: Further targets of the same node type whose training labels are in the views too, for objectives over
+            several targets; they are not asked for here.
 
     Raises:
-        SchemaError: There is no such target, or it has no classes.
+        SchemaError: There is no such target, it has no classes, or one beside it is of another node type.
 
     Example:
         >>> from torch_geometric.data import HeteroData
@@ -61,7 +69,9 @@ class NodeClassification(Task):
         {'accuracy': 1.0, 'auroc': 1.0}
     """
 
-    def __init__(self, schema: Schema, target: str | None = None) -> None:
+    beside: tuple[str, ...] = ()
+
+    def __init__(self, schema: Schema, target: str | None = None, *, beside: Collection[str] = ()) -> None:
         if target is None:
             if len(schema.targets) != 1:
                 raise SchemaError(f"target must be named, one of {sorted(schema.targets)}, got None")
@@ -69,6 +79,9 @@ class NodeClassification(Task):
         self.schema, self.name, self.target = schema, target, schema.target(target)
         if not self.target.classes:
             raise SchemaError(f"Target {target!r} must have classes to classify into, got a {self.target.kind}")
+        self.beside = tuple(name for name in beside if name != target)
+        if odd := [name for name in self.beside if schema.target(name).node != self.target.node]:
+            raise SchemaError(f"Targets beside {target!r} must be of {self.target.node!r} as it is, got {odd}")
 
     def view(self, graph: HeteroData, part: Part) -> HeteroData:
         """Gives what may be seen in order to answer for one part."""
@@ -80,10 +93,15 @@ class NodeClassification(Task):
                 if other != part:
                     unseen |= store[f"{other}_mask"]
             keep = {self.target.node: ~unseen}
-        return view(graph, self.schema, keep=keep, labels={self.name: store.train_mask})
+        return view(graph, self.schema, keep=keep, labels=dict.fromkeys((self.name, *self.beside), store.train_mask))
 
-    def answers(self, outputs: Tensor, view: HeteroData, part: Part) -> Tensor:
-        """Gives the class probabilities ``[rows of the part, classes]`` from logits ``[nodes, classes]``."""
+    def answers(self, outputs: Tensor | Mapping[str, Tensor], view: HeteroData, part: Part) -> Tensor:
+        """Gives the class probabilities ``[rows of the part, classes]`` from logits ``[nodes, classes]``.
+
+        Of a model that answers several targets at once, it takes the answers to its own.
+        """
+        if isinstance(outputs, Mapping):
+            outputs = outputs[self.name]
         mask = view[self.target.node][f"{part}_mask"]
         return outputs.detach().softmax(dim=1)[mask].cpu()
 
@@ -123,7 +141,7 @@ class NodeClassification(Task):
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics of this target."""
-        return tuple(name for name in METRICS if name != "f1" or len(self.target.classes) == 2)
+        return tuple(name for name in METRICS if name not in BINARY or len(self.target.classes) == 2)
 
 
 def _auroc(p: Tensor, y: Tensor) -> Tensor:
@@ -136,6 +154,20 @@ def _auroc(p: Tensor, y: Tensor) -> Tensor:
     return torch.stack(each).mean()
 
 
+def _balanced_accuracy(p: Tensor, y: Tensor) -> Tensor:
+    recall = tm.multiclass_recall(p, y, num_classes=p.shape[1], average="none")
+    return recall[y.unique()].mean()  # a class that nobody has can't be missed
+
+
+def _correlation(p: Tensor, y: Tensor) -> Tensor:
+    centred = torch.stack([p[:, 1].double(), y.double()])
+    centred = centred - centred.mean(dim=1, keepdim=True)
+    spread = centred.norm(dim=1)
+    if (spread <= 1e-9 * len(y) ** 0.5).any():
+        return torch.zeros(())
+    return torch.dot(*centred) / spread.prod()
+
+
 def _brier(p: Tensor, y: Tensor) -> Tensor:
     return (p - torch.nn.functional.one_hot(y, p.shape[1])).square().sum(dim=1).mean()
 
@@ -146,11 +178,14 @@ def _log_loss(p: Tensor, y: Tensor) -> Tensor:
 
 METRICS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "accuracy": lambda p, y: tm.multiclass_accuracy(p, y, num_classes=p.shape[1], average="micro"),
+    "balanced_accuracy": _balanced_accuracy,
     "f1": lambda p, y: tm.binary_f1_score(p.argmax(dim=1), y),
     "f1_macro": lambda p, y: tm.multiclass_f1_score(p, y, num_classes=p.shape[1], average="macro"),
     "f1_weighted": lambda p, y: tm.multiclass_f1_score(p, y, num_classes=p.shape[1], average="weighted"),
     "auroc": _auroc,
+    "correlation": _correlation,
     "brier": _brier,
     "ece": lambda p, y: tm.multiclass_calibration_error(p, y, num_classes=p.shape[1], n_bins=15),
     "log_loss": _log_loss,
+    "mae": lambda p, y: (p[:, 1] - y).abs().mean(),
 }

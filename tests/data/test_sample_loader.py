@@ -5,7 +5,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from mmgraph.data import LinkSeeds, NeighbourLoader, NeighbourSampler, NodeSeeds
-from mmgraph.errors import ArtifactError, ConfigError
+from mmgraph.errors import ArtifactError, ConfigError, DataError
 
 LINK = ("a", "to", "a")
 
@@ -111,3 +111,34 @@ def test_an_error_in_the_thread_is_raised_where_the_batch_is_asked_for():
 
     with pytest.raises(RuntimeError, match="no such luck"):
         list(loader(transform=fails, prefetch=2))
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_seeds_of_a_group_stay_together_and_count_as_one(shuffle):
+    groups = torch.arange(60) * 7 % 13
+    batches = loader(batch_size=3, shuffle=shuffle, groups=groups)
+    assert len(batches) == 5
+    seen = []
+    for batch in batches:
+        rows = batch["a"].input_id
+        assert torch.equal(batch["a"].n_id[: batch["a"].batch_size], rows)
+        found = groups[rows].unique()
+        assert len(found) <= 3
+        assert sorted(rows.tolist()) == torch.isin(groups, found).nonzero().flatten().tolist()
+        seen += groups[rows].unique_consecutive().tolist()
+    assert sorted(seen) == list(range(13))
+    assert (seen == list(range(13))) != shuffle
+
+
+def test_groups_belong_to_the_state_of_a_loader():
+    groups = torch.arange(60) // 5
+    state = loader(batch_size=4, groups=groups).state_dict()
+    loader(batch_size=4, groups=groups + 3).load_state_dict(state)  # only who goes together counts
+    with pytest.raises(ArtifactError, match="The state is of a loader with seeds="):
+        loader(batch_size=4, groups=groups.flip(0) * 0 + torch.arange(60) % 12).load_state_dict(state)
+
+
+@pytest.mark.parametrize("groups", [torch.zeros(59, dtype=torch.long), torch.zeros(60)])
+def test_groups_that_are_no_integer_a_seed_are_refused(groups):
+    with pytest.raises(DataError, match=rf"one integer a seed, \[60\], got \[{len(groups)}\] of {groups.dtype}"):
+        loader(groups=groups)

@@ -181,3 +181,27 @@ def test_describe_shows_every_type_and_count(graph):
     assert "rows" not in schema.describe()
     unit = Schema(nodes={"a": NodeSpec(channels=1, unit="mm")}, targets={"t": TargetSpec(node="a", kind="regression")})
     assert unit.describe() == "node a: no payload [1] mm\ntarget t: regression on a"
+
+
+def linked(*edges):
+    nodes = dict.fromkeys(["question", "picture", "text", "image"], NodeSpec())
+    return Schema(nodes=nodes, edges=dict.fromkeys(edges, EdgeSpec()), anchor="question")
+
+
+def test_paths_lead_to_the_anchor_by_of_or_over_one_owner():
+    text, image = ("text", "of", "question"), ("image", "of", "picture")
+    asked, shown = ("picture", "asked_by", "question"), ("picture", "shown_with", "question")
+    back = ("question", "asks_about", "picture")
+    assert linked(text, image).paths == {"text": (text,)}
+    assert linked(text, image, back).paths == {"text": (text,)}  # it leads away
+    assert linked(image, asked, text, back).paths == {"text": (text,), "image": (image, asked)}
+    assert linked(text, image, asked, shown).paths == {"text": (text,)}  # which is meant?
+    own = ("image", "of", "question")
+    assert linked(image, asked, own).paths == {"image": (own,)}
+    assert linked(text, image, ("picture", "of", "question")).paths == {
+        "picture": (("picture", "of", "question"),),
+        "text": (text,),
+        "image": (image, ("picture", "of", "question")),
+    }
+    assert linked(text, image, asked).modalities == ("text",)
+    assert Schema(nodes={"a": NodeSpec()}).paths == {}

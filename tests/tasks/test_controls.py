@@ -87,6 +87,18 @@ def test_shuffled_edges_are_the_same_graph_about_other_nodes(make_population, re
         assert torch.equal(built.graph[edge].edge_index, changed[edge].edge_index)
 
 
+def test_all_relations_see_one_shuffle():
+    graph = HeteroData()
+    graph["step"].x = torch.randn(9, 2)
+    chain = torch.stack([torch.arange(8), torch.arange(1, 9)])
+    graph["step", "next", "step"].edge_index, graph["step", "previous", "step"].edge_index = chain, chain.flip(0)
+    changed = control_graph("shuffled_edges", graph, Schema.infer(graph, anchor="step"), seed=1)
+    moved = changed["step", "next", "step"].edge_index
+    assert not torch.equal(moved, chain)
+    assert torch.equal(changed["step", "previous", "step"].edge_index, moved.flip(0))
+    assert torch.equal(moved[1, :-1], moved[0, 1:])  # still one chain
+
+
 def joined_parts(parts, index):
     return Counter(zip(parts[index[0]].tolist(), parts[index[1]].tolist(), strict=True))
 
@@ -265,3 +277,24 @@ def test_linear_controls_read_the_tensors_that_a_model_is_trained_on():
     photo, sound = _columns(graph, schema)
     torch.testing.assert_close(photo, torch.tensor([[1.0, 0.4], [0.0, 0.0], [0.0, 0.2]]))
     torch.testing.assert_close(sound, torch.tensor([[0.0, 0.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
+
+
+def test_a_modality_that_comes_over_a_relation_is_read_and_left_out():
+    graph = HeteroData()
+    graph["question"].x, graph["picture"].x = torch.empty(3, 0), torch.empty(2, 0)
+    graph["text"].x, graph["image"].x = torch.arange(3.0)[:, None], torch.tensor([[10.0], [20.0]])
+    graph["text", "of", "question"].edge_index = torch.arange(3).expand(2, -1)
+    graph["image", "of", "picture"].edge_index = torch.tensor([[0, 1], [1, 0]])
+    graph["picture", "asked_by", "question"].edge_index = torch.tensor([[0, 0, 1], [0, 1, 2]])
+    schema = Schema.infer(graph, anchor="question")
+    without = ("without:text", "without:image")
+    controls = ("no_graph", "shuffled_edges", *without, "flat_linear", "late_linear", "majority")
+    assert default_controls(schema) == controls
+    text, image = _columns(graph, schema)
+    assert text.flatten().tolist() == [0.0, 1.0, 2.0]
+    assert image.flatten().tolist() == [20.0, 20.0, 10.0]
+    graph["image"].num_nodes = 2
+    bare = control_graph("without:image", graph, schema)
+    assert bare["image"].num_nodes == 0
+    assert bare["picture", "asked_by", "question"].edge_index.shape == (2, 3)
+    assert _columns(bare, schema)[1].flatten().tolist() == [0.0, 0.0, 0.0]

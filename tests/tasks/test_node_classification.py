@@ -51,6 +51,7 @@ def test_metrics_equal_scikit_learn(classes, seed):
     chosen = p.argmax(axis=1)
     expected = {
         "accuracy": sk.accuracy_score(y, chosen),
+        "balanced_accuracy": sk.balanced_accuracy_score(y, chosen),
         "f1_macro": sk.f1_score(y, chosen, average="macro"),
         "f1_weighted": sk.f1_score(y, chosen, average="weighted"),
         "auroc": sk.roc_auc_score(y, p[:, 1] if classes == 2 else p, multi_class="ovr", average="macro"),
@@ -60,6 +61,8 @@ def test_metrics_equal_scikit_learn(classes, seed):
     }
     if classes == 2:
         expected["f1"] = sk.f1_score(y, chosen)
+        expected["mae"] = sk.mean_absolute_error(y, p[:, 1])
+        expected["correlation"] = np.corrcoef(p[:, 1], y)[0, 1]
         assert found["brier"] == pytest.approx(2 * sk.brier_score_loss(y, p[:, 1]), abs=1e-6)  # sums both classes
     assert found == pytest.approx(expected, abs=1e-6)
     assert tuple(found) == task.metrics
@@ -71,7 +74,17 @@ def test_metrics_of_a_class_that_nobody_has():
     each = [sk.roc_auc_score(y == c, p[:, c]) for c in range(3)]
     assert found["auroc"] == pytest.approx(np.mean(each), abs=1e-6)
     assert found["f1_macro"] == pytest.approx(sk.f1_score(y, p.argmax(axis=1), average="macro"), abs=1e-6)
+    recalls = [np.mean(p.argmax(axis=1)[y == c] == c) for c in range(3)]
+    assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls), abs=1e-6)
     assert found["log_loss"] == pytest.approx(sk.log_loss(y, p, labels=range(4)), abs=1e-6)
+
+
+def test_a_constant_answer_and_a_part_of_one_class_have_no_correlation():
+    task, graph, p, y = case(2)
+    same = torch.full((len(y), 2), 0.5, dtype=torch.float64)
+    assert task.evaluate(same, graph, metrics=["correlation", "mae"]) == {"correlation": 0.0, "mae": 0.5}
+    task, graph, p, y = case(2, known=np.ones(60, dtype=int))
+    assert task.evaluate(torch.from_numpy(p), graph, metrics=["correlation"]) == {"correlation": 0.0}
 
 
 def test_ties_of_the_auroc_count_half():

@@ -47,8 +47,15 @@ class Spans:
         return torch.from_numpy(self.slices)
 
     @cached_property
+    def single(self) -> bool:
+        """Whether each sample has exactly one row."""
+        return self.total == len(self.lengths) and bool((self.lengths == 1).all())
+
+    @cached_property
     def rows(self) -> np.ndarray:
         """The rows of all samples, ``[total]``."""
+        if self.single:
+            return self.starts
         rows = np.repeat(self.starts - self.slices[:-1], self.lengths)
         rows += np.arange(self.total)
         return rows
@@ -58,7 +65,8 @@ class Spans:
         """The place in the batch of each row's sample, ``[total]``."""
         if self.total == 0:
             return torch.empty(0, dtype=torch.int64)  # not numpy's, which has strides of 0
-        return torch.from_numpy(np.repeat(np.arange(len(self.lengths)), self.lengths))
+        places = np.arange(len(self.lengths))
+        return torch.from_numpy(places if self.single else np.repeat(places, self.lengths))
 
     def take(self, column: Column, dtype: torch.dtype) -> torch.Tensor:
         """The rows of all samples, copied out of a column, ``[total, *shape]``."""
@@ -93,6 +101,13 @@ class Collator:
     def __init__(self, layout: Layout, columns: Mapping[str, Column]) -> None:
         self.layout = layout
         self._columns = dict(columns)
+        offsets = {name for s in layout.stores for name in (s.offsets, *(one.offsets for one in s.attributes))}
+        first: dict[Any, str] = {}
+        self.same = {UNIT: UNIT} | {
+            name: first.setdefault((self._columns[name].rows, self._columns[name].head.sha256), name)
+            for name in sorted(offsets - {UNIT})
+        }
+        """Name of offsets → the first of the same content, e.g. of all types that each sample has one node of."""
 
     def spans(self, offsets: str, samples: np.ndarray, *, together: bool = False) -> Spans:
         """Where the rows of some samples lie in a column with these offsets; ``samples`` is ``[samples]``."""
@@ -185,7 +200,8 @@ class Collator:
             # both ends of an edge are one 64-bit number, source low: one gather and one addition for the two of them
             pairs = np.empty(span.total, dtype=np.int64)
             span.take_into(column, pairs.view(np.int32).reshape(-1, 2))
-            pairs += np.repeat(source + (target << 32), span.lengths)
+            raised = source + (target << 32)
+            pairs += raised if span.single else np.repeat(raised, span.lengths)
             np.bitwise_and(pairs, _LOW, out=out[0])
             np.right_shift(pairs, 32, out=out[1])
         else:
@@ -220,7 +236,8 @@ class _Memo(dict[str, Spans]):
 
     def __missing__(self, offsets: str) -> Spans:
         collator, samples, together = self._of
-        self[offsets] = collator.spans(offsets, samples, together=together)
+        first = collator.same[offsets]
+        self[offsets] = collator.spans(first, samples, together=together) if first == offsets else self[first]
         return self[offsets]
 
 

@@ -217,3 +217,26 @@ def test_batches_with_more_nodes_than_32_bits_are_counted_right(tmp_path):
     assert incs.flatten().tolist() == [0, 0, 2**31, 2**31, 2**32 - 1, 2**32 - 1]
     expected = [graph["a", "near", "a"].edge_index + inc for graph, inc in zip(graphs, incs, strict=True)]
     assert index.equal(torch.cat(expected, dim=1))
+
+
+def test_types_that_each_sample_has_one_node_of_share_their_offsets(tmp_path):
+    graphs = []
+    for number in range(5):
+        graph = HeteroData()
+        for name in ("a", "b", "c"):
+            graph[name].x = torch.full((1 if name < "c" else number % 3, 2), number)
+        graph["a", "of", "b"].edge_index = torch.zeros(2, 1, dtype=torch.int64)
+        graph["c", "of", "b"].edge_index = torch.zeros(2, number % 3, dtype=torch.int64)
+        graph["c", "of", "b"].edge_index[0] = torch.arange(number % 3)
+        graphs.append(graph)
+    with CollectionWriter(tmp_path / "c") as writer:
+        for graph in graphs:
+            writer.add(graph)
+    collection = Collection(tmp_path / "c")
+    same = collection._collator.same
+    assert len(set(same.values()) - {""}) < len(same) - 1
+    for rows in ([3, 0, 4], [1, 2, 3], [2], [4, 4]):
+        batch, expected = collection.batch(rows), Batch.from_data_list([graphs[row] for row in rows])
+        assert face(batch) == face(expected)
+        batch["a"].batch += 7
+        assert torch.equal(batch["b"].batch, expected["b"].batch)
