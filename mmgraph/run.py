@@ -18,13 +18,14 @@ from safetensors.torch import load_file
 from mmgraph.builders import Population
 from mmgraph.data.graph_file import load_graph, save_graph
 from mmgraph.data.records import Records
-from mmgraph.errors import ArtifactError, ConfigError, DataError
+from mmgraph.errors import ArtifactError, ConfigError, DataError, MMGraphError
+from mmgraph.explain import Cases, explain_cases
 from mmgraph.files import check_seal, new_folder, read_json, seal, sha256, write_bytes, write_json
 from mmgraph.index import Hit, Index
 from mmgraph.index import load as load_index
 from mmgraph.model import Model
 from mmgraph.recipe import Recipe, load_recipe
-from mmgraph.schema import Schema
+from mmgraph.schema import Schema, view
 from mmgraph.search import embed_new, index_subgraphs, labels_of, parts_of, subgraph
 from mmgraph.train.evaluate import WEIGHTS, evaluate
 from mmgraph.train.record import record
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 FORMAT = "mmgraph.run/1"
 SHOWN = 12  # neighbours drawn in the report
+EXPLAINED = 3  # predictions taken apart in it
+MOST = 500_000  # numbers that each of them may rest on: more would take minutes
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,14 @@ class Run:
         _claim(folder, recipe, config)
         module = recipe.module
         objective = getattr(module, "make_objective", None)
+        transform = getattr(module, "make_transform", None)
         rivals = {
             name: (lambda schema, make=make: make(config, schema))
             for name, make in getattr(module, "RIVALS", {}).items()
+        }
+        rival_objectives = {
+            name: (lambda schema, make=make: make(config, schema))
+            for name, make in getattr(module, "RIVAL_OBJECTIVES", {}).items()
         }
         results = evaluate(
             lambda run, fold: module.build(config, run, fold),
@@ -88,6 +96,8 @@ class Run:
             controls=getattr(module, "CONTROLS", None),
             rivals=rivals,
             make_objective=(lambda schema: objective(config, schema)) if objective else None,
+            rival_objectives=rival_objectives,
+            make_transform=(lambda schema: transform(config, schema)) if transform else None,
             metric=module.METRIC,
             folder=folder,
             progress=progress,
@@ -240,6 +250,53 @@ class Run:
         phenotypes = {name: np.array([fields.get(name)], dtype=object) for name in self.population.phenotypes}
         return Records(ids=["query"], modalities=rows, phenotypes=phenotypes)
 
+    def explain(self, ids: Sequence[str], *, output: str | None = None, most: int | None = None) -> Cases:
+        """Says why the model says what it says of some subjects, on the view that its test scores are from.
+
+        Args:
+            ids: The subjects.
+            output: Name of the class to explain; by default what the model says.
+            most: How many numbers, nodes times channels, a score may rest on; by default any.
+
+        Raises:
+            DataError: An unknown id, or one that the model may not see beside the test subjects.
+            ConfigError: No such class, or a model that can't be explained.
+        """
+        schema, anchor = self.schema, _anchor(self.schema)
+        seen = self.graph
+        if schema.regime != "transductive":
+            seen = view(seen, schema, keep={anchor: ~seen[anchor].val_mask})
+        else:
+            seen = view(seen, schema)
+        names = [self.ids[row] for row in seen[anchor].n_id.tolist()]
+        if unknown := [name for name in ids if name not in names]:
+            raise DataError(f"Ids to explain must be among the {len(names)} subjects that are seen, got {unknown[0]!r}")
+        target = next((name for name, one in schema.targets.items() if one.node == anchor and one.classes), None)
+        labels = labels_of(self.graph, schema, target) if target else [None] * len(self.ids)
+        return explain_cases(
+            self.model,
+            seen,
+            [names.index(name) for name in ids],
+            ids=names,
+            labels=[labels[row] for row in seen[anchor].n_id.tolist()],
+            output=output,
+            most=most,
+        )
+
+    def _exemplary(self) -> list[str]:
+        """A few test subjects: the first of each class that is told right, up to two, and the first told wrong."""
+        parts = parts_of(self.graph, _anchor(self.schema))
+        test = [name for name, part in zip(self.ids, parts, strict=True) if part == "test"]
+        cell = next((one for one in self.results.cells if one.variant == self.results.variants[0]), None)
+        if cell is None or not len(test) == len(cell.labels) == len(cell.probabilities):
+            return test[:EXPLAINED]
+        said, labels = np.asarray(cell.probabilities).argmax(axis=1), np.asarray(cell.labels)
+        _, right = np.unique(np.where(said == labels, labels, -1), return_index=True)
+        found = [row for row in sorted(right.tolist()) if said[row] == labels[row]][: EXPLAINED - 1]
+        wrong = np.flatnonzero((said != labels) & (labels >= 0)).tolist()
+        rows = [*found, *wrong[:1]] or list(range(len(test)))
+        return [test[row] for row in rows[:EXPLAINED]]
+
     def write_report(self) -> Path:
         """Writes the run's HTML page, and says where it is."""
         from mmgraph.report import write  # drawing packages take a second to import
@@ -251,6 +308,11 @@ class Run:
         from mmgraph.report import Story
 
         labels = [label or "not known" for label in labels_of(self.graph, self.schema, next(iter(self.schema.targets)))]
+        explained, left_out = None, []
+        try:
+            explained = self.explain(self._exemplary(), most=MOST)
+        except MMGraphError as error:
+            left_out.append(f"No explanation of predictions: {error}.")
         return Story(
             title=self.recipe.title,
             lead=self.recipe.description.split("\n\n")[0],
@@ -263,6 +325,8 @@ class Run:
             point_labels=labels,
             point_parts=parts_of(self.graph, _anchor(self.schema)),
             neighbourhood=self._neighbourhood(labels),
+            explained=explained,
+            left_out=left_out,
         )
 
     def _neighbourhood(self, labels: Sequence[str]) -> Neighbourhood:

@@ -223,3 +223,39 @@ def make_model(config, schema):
     assert run.write_report().exists()
     with pytest.raises(ConfigError, match="two_rings has a graph of its own"):
         run.query_records({"dot": [1.0, 2.0]})
+
+
+def test_predictions_are_explained_on_the_view_that_they_were_made_on(run: Run) -> None:
+    ids = run._exemplary()
+    cell = run.results.cells[0]
+    test = [name for name, part in zip(run.ids, run.graph["subject"].test_mask.tolist(), strict=True) if part]
+    said = np.array(cell.probabilities).argmax(axis=1)
+    right = [said[test.index(name)] == cell.labels[test.index(name)] for name in ids]
+    assert right in ([True, True, False], [True, True])
+    cases = run.explain(ids)
+    for case in cases.cases:
+        probabilities = cell.probabilities[test.index(case.id)]
+        chance = probabilities[run.schema.targets["diagnosis"].classes.index(case.said)]
+        assert chance == max(probabilities)
+        assert case.shares.score == pytest.approx(
+            np.log(chance / (1 - chance)), abs=0.02 * abs(case.shares.score) + 0.01
+        )
+        assert case.shares.residual == pytest.approx(0, abs=1e-9)
+        assert set(case.shares.parts) == {"mean", "error", "worst", "near_mean", "near_error", "near_worst"}
+    assert "Why the model said what it said" in run.write_report().read_text()
+
+
+def test_explanations_name_a_wrong_id_or_class(run: Run) -> None:
+    with pytest.raises(DataError, match="subjects that are seen, got 'patient-999'"):
+        run.explain(["patient-999"])
+    with pytest.raises(ConfigError, match="got 'purple'"):
+        run.explain(["patient-007"], output="purple")
+
+
+def test_a_page_says_why_nothing_is_explained(run: Run, monkeypatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise ConfigError("too many players")
+
+    monkeypatch.setattr("mmgraph.run.explain_cases", refuse)
+    page = run.write_report().read_text()
+    assert "No explanation of predictions: too many players." in page

@@ -15,6 +15,7 @@ COMMANDS = {
     "run": "carry a recipe out: train a model beside its controls, write scores, index and report",
     "ls": "list the recipes, the datasets and the runs",
     "search": "find the subgraphs most like a subject's, or most like a text, a picture, a recording",
+    "explain": "say why the model of a run says what it says of a subject, by modality, node and edge",
     "report": "write the HTML report of a run again, and say where it is",
     "sweep": "take modalities away from a recipe's data, and see what each way of dealing with it is worth",
 }
@@ -38,6 +39,7 @@ examples:
   mmgraph search shop --text "a red mug" -k 5
   mmgraph run population_wdbc --runs 3 --population.k 5
   mmgraph search runs/population_wdbc-1a2b3c4d --id patient-007 -k 5
+  mmgraph explain runs/population_wdbc-1a2b3c4d --id patient-007
   mmgraph report runs/population_wdbc-1a2b3c4d
   mmgraph sweep missing population_wdbc --rates 0 0.5 --how leave token
 

@@ -80,7 +80,7 @@ def _said(value: Any) -> str:
 
 
 def _context(story: Story) -> dict[str, Any]:
-    from mmgraph.report import maps, plots, table
+    from mmgraph.report import explain, maps, plots, table
 
     results = story.results
     panels = [
@@ -99,7 +99,8 @@ def _context(story: Story) -> dict[str, Any]:
         "metrics": [results.metric, *(metric for metric in results.metrics if metric != results.metric)],
         "published": table.quoted(story.published, results.metrics),
         "shown": [[panel for panel in line if panel.svg] for line in panels],
-        "left_out": [panel.note for line in panels for panel in line if not panel.svg],
+        "explained": explain.section(story.explained) if story.explained is not None else None,
+        "left_out": [panel.note for line in panels for panel in line if not panel.svg] + list(story.left_out),
         "details": [("Configuration", flatten(story.config)), ("Versions and machine", flatten(story.record))],
     }
 

@@ -11,6 +11,7 @@ import numpy as np
 from mmgraph.errors import DataError
 
 if TYPE_CHECKING:
+    from mmgraph.explain import Cases
     from mmgraph.train.results import Results
 
 PointPart: TypeAlias = Literal["train", "val", "test", ""]
@@ -97,6 +98,8 @@ class Story:
         point_labels: Their labels, or ``()``.
         point_parts: ``train``, ``val``, ``test`` or ``""`` for each, or ``()``.
         neighbourhood: One subject with those it is joined to.
+        explained: Some predictions, taken apart.
+        left_out: What else is not on the page, and why: a sentence each.
 
     Raises:
         DataError: No score of the full model, a published number without its source, or points, ids, labels
@@ -132,6 +135,8 @@ class Story:
     point_labels: Sequence[str] = ()
     point_parts: Sequence[str] = ()
     neighbourhood: Neighbourhood | None = None
+    explained: Cases | None = None
+    left_out: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self._check_results()

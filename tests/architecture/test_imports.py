@@ -22,6 +22,7 @@ LAYER = {
     **dict.fromkeys(("builders", "encoders", "layers", "fusion", "decoders", "objectives"), 3),
     **dict.fromkeys(("model", "tasks", "index", "interop"), 4),
     **dict.fromkeys(("train", "report", "testing", "recipe", "run", "search", "assembly", "describe", "sweep"), 5),
+    **dict.fromkeys(("explain",), 5),
     **dict.fromkeys(("cli",), 6),
 }
 LAZY = {"dgl", "ogb", "faiss", "networkx", "sentence_transformers", "matplotlib", "numba", "pyarrow"}

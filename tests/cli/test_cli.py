@@ -31,7 +31,7 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
         assert word in done.stdout
 
 
-@pytest.mark.parametrize("command", ["run", "ls", "search", "report"])
+@pytest.mark.parametrize("command", ["run", "ls", "search", "explain", "report"])
 def test_every_command_has_help_with_an_example(command: str, capsys) -> None:
     with contextlib.suppress(SystemExit):
         assert main([command, "--help"]) == 0
@@ -98,13 +98,30 @@ def test_report_says_where_the_page_is(run_folder: Path, capsys) -> None:
     assert capsys.readouterr().out.strip() == str(run_folder / "report.html")
 
 
+def test_explain_prints_what_adds_up_and_writes_a_page(run_folder: Path, tmp_path: Path, capsys) -> None:
+    page = tmp_path / "why.html"
+    words = ["explain", str(run_folder), "--id", "patient-007", "patient-011", "--html", str(page)]
+    assert main([*words, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert [case["id"] for case in printed["cases"]] == ["patient-007", "patient-011"]
+    for case in printed["cases"]:
+        assert case["baseline"] + sum(case["parts"].values()) == pytest.approx(case["score"], abs=1e-6)
+    assert "patient-011" in page.read_text()
+    assert main(["explain", str(run_folder), "--id", "patient-007"]) == 0
+    said = capsys.readouterr().out
+    for word in ("patient-007: said ", "shapley", "integrated gradients", "rank correlation", "explain.html"):
+        assert word in said
+    assert main(["explain", str(run_folder), "--id", "nobody"]) == 3
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (
             ["fly"],
             2,
-            "Command must be one of ['build', 'describe', 'run', 'ls', 'search', 'report', 'sweep'], got 'fly'",
+            "Command must be one of "
+            "['build', 'describe', 'run', 'ls', 'search', 'explain', 'report', 'sweep'], got 'fly'",
         ),
         (["run", "nothing"], 2, "got 'nothing'"),
         (["run", "population_wdbc", "--population.k", "0"], 2, "k must be at least 1"),
