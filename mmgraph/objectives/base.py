@@ -17,8 +17,13 @@ class Objective(nn.Module, ABC):
     """What training makes small: ``objective(model, graph) -> terms``.
 
     Promises: ``terms["total"]`` is a scalar, the other terms name its parts; without anything to learn from
-    the total is 0 and has a gradient.
+    the total is 0 and has a gradient. Its own parameters, if it has any, are trained with the model's.
+
+    Attributes:
+        labelled: Whether it learns from labelled rows alone; batches then leave the others out.
     """
+
+    labelled: bool = True
 
     @abstractmethod
     def forward(self, model: nn.Module, graph: HeteroData) -> Terms:

@@ -7,15 +7,17 @@ graph, as long as ``hops`` is at least its rounds of messages. (One layer reads 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from mmgraph.data import NeighbourLoader, NeighbourSampler, NodeSeeds
+from mmgraph.decoders import Heads
 from mmgraph.errors import ConfigError
 from mmgraph.layers import Layer, Stack
-from mmgraph.schema import TargetSpec
+from mmgraph.schema import Schema, TargetSpec
 from mmgraph.tasks import Part, Task
 
 if TYPE_CHECKING:
@@ -27,27 +29,51 @@ PARTS: tuple[Part, ...] = ("train", "val", "test")
 BOOKKEEPING = ("num_sampled_nodes", "num_sampled_edges", "input_id", "batch_size", "e_id")  # of the sampler
 
 
-def training_batches(task: Task, view: HeteroData, config: FitConfig) -> NeighbourLoader:
-    """The labelled rows of a training view in batches, in another order each epoch.
+def training_batches(task: Task, view: HeteroData, config: FitConfig, *, labelled: bool = True) -> NeighbourLoader:
+    """The rows of a training view in batches, in another order each epoch.
+
+    Args:
+        task: What is asked.
+        view: The view of the training part.
+        config: How to train.
+        labelled: Leave out the rows without a label.
 
     Raises:
         ConfigError: The task is not about the nodes of a type.
-        DataError: No row has a label.
+        DataError: There is no such row.
     """
     target = target_of(task)
-    seeds = known(view[target.node][target.attribute])
-    return _loader(view, target, seeds, config, shuffle=True)
+    seeds = known(view[target.node][target.attribute]) if labelled else view[target.node].train_mask
+    return _loader(task, view, seeds, config, shuffle=True)
 
 
 def part_batches(task: Task, view: HeteroData, part: Part, config: FitConfig) -> NeighbourLoader:
-    """The rows of a part in batches, in their order.
+    """The rows of a part in batches, in their order, or (with ``batch_by``) group by group: :func:`in_order` sorts.
 
     Raises:
         ConfigError: The task is not about the nodes of a type.
         DataError: The part is empty.
     """
-    target = target_of(task)
-    return _loader(view, target, view[target.node][f"{part}_mask"], config, shuffle=False)
+    return _loader(task, view, view[target_of(task).node][f"{part}_mask"], config, shuffle=False)
+
+
+def in_order(answers: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
+    """The answers for all batches of a part in the order of its rows, which :func:`asked` told of each batch.
+
+    Example:
+        >>> in_order([torch.tensor([[2.0], [0.0]]), torch.tensor([[1.0]])], [torch.tensor([7, 3]), torch.tensor([4])])
+        tensor([[0.],
+                [1.],
+                [2.]])
+    """
+    return torch.cat(list(answers))[torch.cat(list(rows)).argsort()]
+
+
+def asked(task: Task, batch: HeteroData, part: Part) -> Tensor:
+    """Which rows of the whole graph a batch asks for, ``[answers]``."""
+    store = batch[target_of(task).node]
+    rows: Tensor = store.n_id[store[f"{part}_mask"]]
+    return rows.cpu()
 
 
 @torch.no_grad()
@@ -56,7 +82,8 @@ def predict(model: nn.Module, task: Task, view: HeteroData, part: Part, config: 
     if config.batch_size is None:
         return task.answers(model(view), view, part)
     batches = part_batches(task, view, part, config)
-    return torch.cat([task.answers(model(batch), batch, part) for batch in batches])
+    found = [(task.answers(model(batch), batch, part), asked(task, batch, part)) for batch in batches]
+    return in_order(*zip(*found, strict=True))
 
 
 def check_batched(model: nn.Module, task: Task, view: HeteroData, config: FitConfig) -> None:
@@ -83,6 +110,8 @@ def rounds(module: nn.Module) -> int:
         >>> rounds(Stack(Mean(4, 4, relations=[near]), Gated(4, relations=[near], rounds=3)))
         4
     """
+    if isinstance(module, Heads):  # beside each other, not one after the other
+        return max(rounds(module[target]) for target in module.targets)
     inside = sum(rounds(child) for child in module.children())
     if not isinstance(module, Layer) or isinstance(module, Stack):
         return inside
@@ -115,22 +144,50 @@ def known(labels: Tensor) -> Tensor:
     return labels.isfinite() if labels.dtype.is_floating_point else labels >= 0
 
 
-def _loader(
-    view: HeteroData, target: TargetSpec, seeds: Tensor, config: FitConfig, *, shuffle: bool
-) -> NeighbourLoader:
+def _loader(task: Task, view: HeteroData, seeds: Tensor, config: FitConfig, *, shuffle: bool) -> NeighbourLoader:
     assert config.batch_size is not None
-    relations = _relations(view)
+    target, relations, paths = target_of(task), _relations(view), _paths(task, view)
     inner = any(relation[2] != target.node for relation in relations)  # their sources must have all their edges, too
-    hops = config.hops + 1 + int(inner and config.hops > 0)  # the last one leads to the modality nodes
-    fan_out = {edge: [0 if edge in relations and config.hops == 0 else -1] * hops for edge in view.edge_types}
+    last = max([1, *map(len, paths)])  # hops to the modality nodes
+    hops = config.hops + max(last, 1 + int(inner and config.hops > 0))
+    followed = {edge for path in paths for edge in path}
+    skipped = {edge for edge in relations if config.hops == 0 and edge not in followed}
     return NeighbourLoader(
-        NeighbourSampler(view, fan_out),
+        NeighbourSampler(view, {edge: [0 if edge in skipped else -1] * hops for edge in view.edge_types}),
         NodeSeeds(target.node, seeds),
+        groups=None if config.batch_by is None else _groups(view, target.node, config.batch_by)[seeds],
         batch_size=config.batch_size,
         shuffle=shuffle,
         seed=config.seed,
-        transform=_OfSeedsAlone(target),
+        transform=_OfSeedsAlone(target.node, _labels(task)),
     )
+
+
+def _paths(task: Task, view: HeteroData) -> list[tuple[tuple[str, str, str], ...]]:
+    """The ways from modality nodes to the anchor that a view has."""
+    schema = getattr(task, "schema", None)
+    paths = schema.paths.values() if isinstance(schema, Schema) else []
+    return [path for path in paths if all(edge in view.edge_types for edge in path)]
+
+
+def _groups(view: HeteroData, node: str, by: str) -> Tensor:
+    """Which row of another type each row hangs on, ``[rows]``; one that hangs on none has a number of its own."""
+    joins = [edge for edge in view.edge_types if (edge[0], edge[2]) == (by, node)]
+    if len(joins) != 1 or by == node:
+        raise ConfigError(
+            f"batch_by must be a node type that one edge type joins to {node!r}, got {by!r} with {joins}; "
+            f"edge types are {view.edge_types}"
+        )
+    source, target = view[joins[0]].edge_index
+    alone = view[by].num_nodes + torch.arange(view[node].num_nodes)
+    return alone.scatter_reduce(0, target, source, "amin")
+
+
+def _labels(task: Task) -> list[str]:
+    """The tensors of the labels that are in a task's views: of its target, and of those beside it."""
+    schema = getattr(task, "schema", None)
+    beside = [schema.target(name).attribute for name in getattr(task, "beside", ()) if isinstance(schema, Schema)]
+    return [target_of(task).attribute, *beside]
 
 
 def _relations(view: HeteroData) -> list[tuple[str, str, str]]:
@@ -140,19 +197,19 @@ def _relations(view: HeteroData) -> list[tuple[str, str, str]]:
 class _OfSeedsAlone:
     """Leaves labels and parts to the seeds of a batch: its other rows are there to be read, not to be asked for."""
 
-    def __init__(self, target: TargetSpec) -> None:
-        self.target = target
+    def __init__(self, node: str, labels: Sequence[str]) -> None:
+        self.node, self.labels = node, labels
 
     def __call__(self, batch: HeteroData, _: torch.Generator) -> HeteroData:
-        store = batch[self.target.node]
+        store = batch[self.node]
         others = torch.arange(store.num_nodes) >= store.batch_size
         for part in PARTS:
             if f"{part}_mask" in store:
                 store[f"{part}_mask"] = store[f"{part}_mask"] & ~others
-        labels = store.get(self.target.attribute)
-        if labels is not None:
-            unknown = float("nan") if labels.dtype.is_floating_point else -1
-            store[self.target.attribute] = labels.masked_fill(others, unknown)
+        for name in self.labels:
+            if name in store:
+                unknown = float("nan") if store[name].dtype.is_floating_point else -1
+                store[name] = store[name].masked_fill(others, unknown)
         for one in batch.stores:
             for name in BOOKKEEPING:
                 one.pop(name, None)

@@ -42,6 +42,7 @@ def evaluate(
     controls: Sequence[str] | None = None,
     rivals: Mapping[str, MakeModel] | None = None,
     make_objective: MakeObjective | None = None,
+    rival_objectives: Mapping[str, MakeObjective] | None = None,
     make_transform: MakeTransform | None = None,
     target: str | None = None,
     metric: str = "accuracy",
@@ -64,6 +65,8 @@ def evaluate(
         controls: Names of :mod:`mmgraph.tasks.controls`; ``None`` for all that apply, ``()`` for none.
         rivals: Further models to compare with, by name.
         make_objective: Schema → what training makes small; by default learning from labels.
+        rival_objectives: The objectives of rivals that are trained in another way, by name; one that is not among
+            ``rivals`` has the full model.
         make_transform: Schema → what each training step is changed by; see :func:`~mmgraph.train.fit.fit`.
         target: Name of the target; by default the only one.
         metric: The metric that the verdict is about.
@@ -92,7 +95,8 @@ def evaluate(
         >>> results.mean("full", "accuracy") > results.mean("majority", "accuracy") + 0.2
         True
     """
-    config, rivals = config or FitConfig(), dict(rivals or {})
+    config, rival_objectives = config or FitConfig(), dict(rival_objectives or {})
+    rivals = {**dict.fromkeys(rival_objectives, make_model), **(rivals or {})}
     if runs < 1 or folds < 1:
         raise ConfigError(f"runs and folds must be at least 1, got runs={runs}, folds={folds}")
     cells: list[Cell] = []
@@ -111,7 +115,8 @@ def evaluate(
                 path = None if folder is None else folder / "cells" / f"{number:03d}-{name.replace(':', '_')}.json"
                 cell = kept(path, trial.digest)
                 if cell is None:
-                    ways = Ways(rivals.get(name, make_model), config, make_objective, make_transform)
+                    objective = rival_objectives.get(name, make_objective)
+                    ways = Ways(rivals.get(name, make_model), config, objective, make_transform)
                     cell = _cell(trial, name, ways, path)
                     if path is not None:
                         write_json(path, cell.to_json())

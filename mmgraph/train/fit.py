@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,6 +21,7 @@ from mmgraph.errors import ArtifactError, ConfigError
 from mmgraph.objectives import Objective
 from mmgraph.tasks import Part, Task
 from mmgraph.tasks.node_classification import HIGHER_IS_BETTER
+from mmgraph.train.balance import Balance, starved
 from mmgraph.train.batched import check_batched, part_batches, predict, training_batches
 from mmgraph.train.module import AtomicCheckpointIO, Best, Module
 from mmgraph.train.threads import limited
@@ -49,10 +51,17 @@ class FitConfig:
         monitor: The score on validation by which the best epoch is chosen: ``log_loss``, ``accuracy``,
             ``auroc``, ``f1_macro``, …
         checkpoint_every: Epochs between two checkpoints, where a folder for them is given.
-        batch_size: Labelled nodes in a batch, at most; ``None`` trains on the whole view at once. A batch holds them,
-            their modality nodes and all that is joined to them within ``hops``; the loss counts them alone. An epoch
-            is one pass. Prediction and validation go in batches of the same size, with the same numbers.
+        batch_size: Labelled nodes in a batch, at most (all training nodes, if the objective learns from those without a
+            label too); ``None`` trains on the whole view at once. A batch holds them, their modality nodes and all
+            that is joined to them within ``hops``; the loss counts them alone. An epoch is one pass. Prediction and
+            validation go in batches of the same size, with the same numbers.
+        batch_by: In batches: a node type that one edge type joins to the labelled nodes, e.g. the picture that
+            questions are about. ``batch_size`` then counts its nodes, and each comes with all its labelled nodes, so
+            that what they share is encoded once an epoch and not once for each of them.
         hops: In batches: the rounds of messages of the model (with fewer, it would not see all it reads).
+        balance: Measure how much each modality learns, see :class:`~mmgraph.train.balance.Balance`, and warn if one
+            may starve the others; above 0 it is the strength by which the one that leads is slowed down (Peng et al.
+            2022, arXiv:2203.15332: α, there 0.1 to 1). ``None`` does neither.
         seed: Of dropout, of the order of batches, and of what a transform draws.
         threads: Of the processor; one is the fastest for graphs of some thousand nodes, ``None`` leaves torch's own
             setting.
@@ -76,7 +85,9 @@ class FitConfig:
     monitor: str = "log_loss"
     checkpoint_every: int = 20
     batch_size: int | None = None
+    batch_by: str | None = None
     hops: int = 0
+    balance: float | None = None
     seed: int = 0
     threads: int | None = 1
 
@@ -85,6 +96,8 @@ class FitConfig:
             value, least = getattr(self, name), 0 if name == "hops" else 1
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}, got {value}")
+        if self.batch_by is not None and self.batch_size is None:
+            raise ConfigError(f"batch_by needs a batch_size, got batch_by={self.batch_by!r} without one")
         if self.optimizer not in ("adam", "adamw"):
             raise ConfigError(f"optimizer must be 'adam' or 'adamw', got {self.optimizer!r}")
         if self.schedule not in ("constant", "cosine", "one_cycle"):
@@ -94,6 +107,8 @@ class FitConfig:
                 "learning_rate must be above 0 and weight_decay at least 0, "
                 f"got {self.learning_rate} and {self.weight_decay}"
             )
+        if self.balance is not None and self.balance < 0:
+            raise ConfigError(f"balance must be at least 0, or None, got {self.balance}")
         if self.monitor not in HIGHER_IS_BETTER:
             raise ConfigError(f"monitor must be one of {sorted(HIGHER_IS_BETTER)}, got {self.monitor!r}")
 
@@ -150,7 +165,7 @@ def fit(
 
     Args:
         model: What to train, from the weights that it has.
-        objective: What training makes small.
+        objective: What training makes small; parameters of its own are trained too, and end at the best epoch's.
         task: What is asked.
         graph: The whole graph, with its labels and masks.
         config: How to train.
@@ -186,16 +201,17 @@ def fit(
     config = config or FitConfig()
     best = Best(config.monitor, higher_is_better=HIGHER_IS_BETTER[config.monitor])
     module = Module(model, objective, task, graph, config, transform)
-    train, val = _loaders(model, task, graph, config)
+    train, val = _loaders(model, objective, task, graph, config)
     checkpoint = None if folder is None else folder / CHECKPOINT
     resume = checkpoint is not None and checkpoint.exists()
     if resume:
         assert checkpoint is not None
         _check_checkpoint(checkpoint, module)
+    callbacks = [best] if config.balance is None else [Balance(task, config.balance), best]
     started = time.perf_counter()
     with _quiet(), limited(config.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        trainer = _trainer(config, best, folder, progress=progress)
+        trainer = _trainer(config, callbacks, folder, progress=progress)
         try:
             trainer.fit(
                 module,
@@ -206,20 +222,23 @@ def fit(
             )
         except SystemExit:  # what Lightning makes of an interrupt
             raise KeyboardInterrupt from None
-    model.cpu().load_state_dict(best.weights)
+    for learner, name in ((model, "model"), (objective, "objective")):
+        learner.cpu().load_state_dict(best.weights[name])
     seconds = time.perf_counter() - started
+    if config.balance is not None and (said := starved(best.history[best.epoch])):
+        warnings.warn(said, stacklevel=2)
     return Fitted(model.eval(), task, graph, best.epoch, best.score, tuple(best.history), seconds, config)
 
 
 def _loaders(
-    model: nn.Module, task: Task, graph: HeteroData, config: FitConfig
+    model: nn.Module, objective: Objective, task: Task, graph: HeteroData, config: FitConfig
 ) -> tuple[DataLoader | NeighbourLoader, DataLoader | NeighbourLoader]:
     """What training and validation read: the whole view at once, or batches of it."""
     train, val = task.view(graph, "train"), task.view(graph, "val")
     if config.batch_size is None:
         return _one(train), _one(val)
     check_batched(model, task, train, config)
-    return training_batches(task, train, config), part_batches(task, val, "val", config)
+    return training_batches(task, train, config, labelled=objective.labelled), part_batches(task, val, "val", config)
 
 
 def _one(view: HeteroData) -> DataLoader:
@@ -227,9 +246,9 @@ def _one(view: HeteroData) -> DataLoader:
     return DataLoader([view], batch_size=None, generator=torch.Generator())
 
 
-def _trainer(config: FitConfig, best: Best, folder: Path | None, *, progress: bool) -> pl.Trainer:
+def _trainer(config: FitConfig, first: Sequence[Callback], folder: Path | None, *, progress: bool) -> pl.Trainer:
     mode = "max" if HIGHER_IS_BETTER[config.monitor] else "min"
-    callbacks: list[Callback] = [best]
+    callbacks = list(first)
     if config.patience is not None:
         callbacks.append(EarlyStopping(f"val_{config.monitor}", mode=mode, patience=config.patience))
     if folder is not None:

@@ -18,7 +18,7 @@ from mmgraph.errors import ArtifactError, DataError
 from mmgraph.files import write_bytes
 from mmgraph.objectives import Objective
 from mmgraph.tasks import Task
-from mmgraph.train.batched import known, target_of
+from mmgraph.train.batched import asked, in_order, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +58,7 @@ class Module(pl.LightningModule):
         self.model, self.objective = model, objective
         self.task, self.graph, self.config, self.transform = task, graph, config, transform
         self._answers: list[Tensor] = []
+        self._rows: list[Tensor] = []  # of the answers, where they come in batches
 
     def training_step(self, view: HeteroData, batch_idx: int) -> Tensor:
         """Gives the total of the objective's terms, for the training view or a batch of it."""
@@ -74,18 +75,20 @@ class Module(pl.LightningModule):
         if self.config.batch_size is None:
             self.log_dict(logged, batch_size=1)
         else:  # the mean over the seeds of an epoch
-            target = target_of(self.task)
-            seeds = int(known(view[target.node][target.attribute]).sum())
+            seeds = int(view[target_of(self.task).node].train_mask.sum())
             self.log_dict(logged, batch_size=seeds, on_step=False, on_epoch=True)
         return terms["total"]
 
     def validation_step(self, view: HeteroData, _: int) -> None:
         """Answers for the validation part, or a batch of it."""
         self._answers.append(self.task.answers(self.model(view), view, "val"))
+        if self.config.batch_size is not None:
+            self._rows.append(asked(self.task, view, "val"))
 
     def on_validation_epoch_end(self) -> None:
         """Judges the answers for the validation part."""
-        answers, self._answers = torch.cat(self._answers), []
+        answers = in_order(self._answers, self._rows) if self._rows else torch.cat(self._answers)
+        self._answers, self._rows = [], []
         scores = self.task.evaluate(answers, self.graph, "val", metrics=[self.config.monitor])
         self.log_dict({f"val_{name}": score for name, score in scores.items()}, batch_size=1)
 
@@ -105,7 +108,7 @@ class Module(pl.LightningModule):
         return [optimizer], [{"scheduler": cycle, "interval": "step"}]
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        parameters = [p for p in self.parameters() if p.requires_grad]  # of the model, then of the objective
         kind = torch.optim.AdamW if self.config.optimizer == "adamw" else torch.optim.Adam
         return kind(
             [
@@ -117,7 +120,7 @@ class Module(pl.LightningModule):
 
 
 class Best(pl.Callback):
-    """Keeps the weights of the best epoch on validation, the history, and the state of chance.
+    """Keeps the weights of the best epoch on validation (the objective's too), the history, and the state of chance.
 
     All of it is in every checkpoint, so that a resumed fit goes on as if it had never stopped.
     """
@@ -125,7 +128,7 @@ class Best(pl.Callback):
     def __init__(self, monitor: str, *, higher_is_better: bool) -> None:
         self.monitor, self.higher_is_better = monitor, higher_is_better
         self.epoch, self.score = -1, float("nan")
-        self.weights: dict[str, Tensor] = {}
+        self.weights: dict[str, dict[str, Tensor]] = {}  # of the model and of the objective
         self.history: list[dict[str, float]] = []
         self._chance: list[Tensor] = []
 
@@ -135,7 +138,7 @@ class Best(pl.Callback):
         better = score > self.score if self.higher_is_better else score < self.score
         if self.epoch < 0 or better:
             self.epoch, self.score = trainer.current_epoch, score
-            self.weights = copy.deepcopy(_model(pl_module).state_dict())
+            self.weights = {name: copy.deepcopy(module.state_dict()) for name, module in _learners(pl_module).items()}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Adds the epoch to the history."""
@@ -209,6 +212,6 @@ def _cuda_chance() -> list[Tensor]:
     return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
 
 
-def _model(module: pl.LightningModule) -> nn.Module:
+def _learners(module: pl.LightningModule) -> dict[str, nn.Module]:
     assert isinstance(module, Module)
-    return module.model
+    return {"model": module.model, "objective": module.objective}

@@ -90,10 +90,11 @@ class Trial(NamedTuple):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 model = ways.make_model(schema)
+                objective = ways.make_objective(schema) if ways.make_objective else Supervised(task.target)
             fitted.append(
                 fit(
                     model,
-                    ways.make_objective(schema) if ways.make_objective else Supervised(task.target),
+                    objective,
                     task,
                     graph,
                     replace(ways.config, seed=seed),

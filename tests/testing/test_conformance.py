@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 import mmgraph
-from mmgraph import encoders, fusion, layers, objectives
+from mmgraph import builders, decoders, encoders, fusion, layers, objectives
+from mmgraph.data import drop_modalities
 from mmgraph.model import Model
 from mmgraph.schema import TargetSpec, view
 from mmgraph.tasks import NodeClassification, Task
@@ -24,6 +25,7 @@ from mmgraph.testing import (
     fake_parts,
     fake_states,
 )
+from mmgraph.typing import EdgeSet
 
 WIDTHS = {"scan": 3, "text": 5}
 SHARED = {"scan": 4, "text": 4}
@@ -77,6 +79,39 @@ def layer(make):
     return lambda: check_layer(make(), *fake_states(4))
 
 
+def ordered(make):
+    """A layer that needs edges without a cycle."""
+
+    def run():
+        features, edges = fake_states(4)
+        for relation, (index, weight) in edges.items():
+            if relation[0] == relation[2]:
+                later = index[0] < index[1]
+                edges[relation] = EdgeSet(index[:, later], None if weight is None else weight[later])
+        check_layer(make(), features, edges)
+
+    return run
+
+
+def chains(make):
+    index = torch.tensor([[0, 1, 4], [1, 2, 5]])
+    return lambda: check_layer(make(), {"scan": torch.randn(7, 4)}, {("scan", "next", "scan"): EdgeSet(index)})
+
+
+def views(make):
+    """A layer that reads several views of the same steps, one of them with gaps."""
+
+    def run():
+        nan = float("nan")
+        x = {name: torch.randn(8, 4) for name in SHARED}
+        x["text"][2] = nan
+        graph, _ = builders.aligned(x, sequence=[0, 0, 0, 0, 0, 1, 1, 1], across=True)
+        features = {name: graph[name].x for name in ("step", *SHARED)}
+        check_layer(make(), features, dict(layers.edge_sets(graph)))
+
+    return run
+
+
 def fused(make, widths=WIDTHS):
     return lambda: check_fusion(make(), *fake_parts(widths=widths))
 
@@ -108,6 +143,56 @@ def late(**options):
     return run
 
 
+def known_labels():
+    """The one encoder of labels: no answer may come from a label that is hidden, or is the node's own."""
+    graph, schema = fake_graph(60, classes=("a", "b", "c"))
+    near = layers.KernelRidge(relations=[("subject", "near", "subject")])
+    machine = Model(
+        schema=schema, encoder=encoders.Labels(schema.target("diagnosis")), between=near, head=nn.Linear(3, 3)
+    )
+    check_no_leak(machine, NodeClassification(schema), graph, schema)
+
+
+def reconstruct(**options):
+    def run():
+        graph, schema = fake_graph()
+        nothing = drop_modalities(graph, schema, dict.fromkeys(WIDTHS, torch.ones(40, dtype=torch.bool)))
+        given = {name: decoders.Dense(4, (width,)) for name, width in WIDTHS.items()}
+        objective = objectives.Reconstruct(schema, given, **options)
+        check_objective(objective, model(schema, outputs=2), graph, nothing)
+
+    return run
+
+
+def weighted():
+    graph, schema = fake_graph()
+    nobody = torch.zeros(40, dtype=torch.bool)
+    nothing = view(graph, schema, labels={"diagnosis": nobody})
+    nothing = drop_modalities(nothing, schema, dict.fromkeys(WIDTHS, ~nobody))
+    labels, payloads = (
+        objectives.Supervised(schema.target("diagnosis")),
+        objectives.Reconstruct(schema, {"scan": decoders.Dense(4, (3,))}, noise=0.1),
+    )
+    objective = objectives.Weighted({"labels": labels, "payloads": payloads}, {"payloads": 0.1})
+    check_objective(objective, model(schema, outputs=2), graph, nothing)
+
+
+def several(soft):
+    def run():
+        graph, schema = fake_graph()
+        target = schema.target("diagnosis")
+        nothing = view(graph, schema, labels={"diagnosis": torch.zeros(40, dtype=torch.bool)})
+        made = model(schema, outputs=2)
+        if soft:
+            made = decoders.Heads({"one": made, "two": model(schema, outputs=2)})
+        else:
+            made.head = decoders.Heads({"one": nn.Linear(4, 2), "two": nn.Linear(4, 2)})
+        ties = {("one", "two"): 0.5} if soft else None
+        check_objective(objectives.Several({"one": target, "two": target}, ties=ties), made, graph, nothing)
+
+    return run
+
+
 def classification(classes, regime):
     def run():
         graph, schema = fake_graph(60, classes=classes, regime=regime)
@@ -130,11 +215,17 @@ def model(schema, outputs):
 
 
 CASES = [
+    (encoders.Labels, "", known_labels),
     (encoders.Raw, "", encoder(lambda: encoders.Raw(["scan", "text"]))),
     (encoders.Raw, "dropout", encoder(lambda: encoders.Raw(["text"], dropout=0.5))),
     (encoders.Table, "linear", encoder(lambda: encoders.Table(WIDTHS, 4))),
     (encoders.Table, "deep", encoder(lambda: encoders.Table(WIDTHS, 4, hidden=[8, 8], dropout=0.5))),
     (encoders.Table, "norm", encoder(lambda: encoders.Table(WIDTHS, 4, norm=True))),
+    (
+        encoders.Joined,
+        "",
+        encoder(lambda: encoders.Joined(encoders.Table({"scan": 3}, 4), encoders.Table({"text": 5}, 4))),
+    ),
     (encoders.ImageConv, "", carrying(lambda: encoders.ImageConv({"scan": 1, "text": 1}, 4), "pixels", pictures)),
     (encoders.AudioConv, "", carrying(lambda: encoders.AudioConv(WIDTHS, 4), "mel", spectrograms)),
     (
@@ -167,14 +258,33 @@ CASES = [
         "",
         encoder(lambda: encoders.LearnedToken(encoders.Table(WIDTHS, 4), dict.fromkeys(WIDTHS, 4))),
     ),
+    (
+        encoders.Positions,
+        "",
+        carrying(
+            lambda: encoders.Positions(encoders.Table(WIDTHS, 4), WIDTHS), "position", lambda rows: torch.randn(rows)
+        ),
+    ),
     (layers.Mean, "", layer(lambda: layers.Mean(4, 8, relations=RELATIONS))),
     (layers.Mean, "linear", layer(lambda: layers.Mean(4, 8, relations=RELATIONS[:1], activation=None, bias=False))),
     (layers.GCN, "", layer(lambda: layers.GCN(4, 8, relations=RELATIONS))),
     (layers.GCN, "bipartite", layer(lambda: layers.GCN(4, 4, relations=RELATIONS[2:], bias=False))),
     (layers.Gated, "sum", layer(lambda: layers.Gated(4, relations=RELATIONS, rounds=3))),
     (layers.Gated, "mean", layer(lambda: layers.Gated(4, relations=RELATIONS, rounds=1, reduce="mean", bias=False))),
+    (layers.LSTM, "", ordered(lambda: layers.LSTM(4, 8, relations=RELATIONS))),
+    (layers.LSTM, "chains", chains(lambda: layers.LSTM(4, 8, relations=[("scan", "next", "scan")]))),
+    (layers.MultiViewLSTM, "", views(lambda: layers.MultiViewLSTM(SHARED, 4))),
+    (layers.MultiViewLSTM, "view-specific", views(lambda: layers.MultiViewLSTM(SHARED, 4, beta=0))),
+    (layers.MultiViewLSTM, "learned", views(lambda: layers.MultiViewLSTM(SHARED, 4, alpha=None, beta=None))),
+    (layers.MultiViewLSTM, "steps", views(lambda: layers.MultiViewLSTM(SHARED, 4, steps="step"))),
+    (layers.KernelRidge, "", layer(lambda: layers.KernelRidge(relations=RELATIONS[:2]))),
+    (layers.KernelRidge, "learned", layer(lambda: layers.KernelRidge(relations=RELATIONS[:2], shares="learned"))),
     (layers.Smooth, "", layer(lambda: layers.Smooth(relations=RELATIONS[:2], rounds=3, alpha=0.7))),
     (layers.Smooth, "learned", layer(lambda: layers.Smooth(relations=RELATIONS[:2], alpha=None))),
+    (layers.Attention, "", layer(lambda: layers.Attention(4, relations=RELATIONS, heads=2))),
+    (layers.Attention, "type", layer(lambda: layers.Attention(4, relations=RELATIONS, share="type", norm_first=True))),
+    (layers.Attention, "relation", layer(lambda: layers.Attention(4, relations=RELATIONS, share="relation", heads=1))),
+    (layers.Attention, "bipartite", layer(lambda: layers.Attention(4, relations=RELATIONS[2:], dropout=0.5))),
     (layers.Stack, "empty", layer(layers.Stack)),
     (
         layers.Stack,
@@ -193,11 +303,32 @@ CASES = [
     (fusion.Tensor, "", fused(lambda: fusion.Tensor(WIDTHS, 6))),
     (fusion.Tensor, "three parts", fused(lambda: fusion.Tensor({**WIDTHS, "a": 2}, 6), {**WIDTHS, "a": 2})),
     (fusion.Tensor, "no one", fused(lambda: fusion.Tensor(WIDTHS, 6, append_one=False))),
+    (fusion.LowRank, "", fused(lambda: fusion.LowRank(WIDTHS, 6))),
+    (fusion.LowRank, "three parts", fused(lambda: fusion.LowRank({**WIDTHS, "a": 2}, 6, rank=1), {**WIDTHS, "a": 2})),
+    (fusion.Bilinear, "", fused(lambda: fusion.Bilinear(WIDTHS, 6))),
+    (
+        fusion.Bilinear,
+        "normalised",
+        fused(lambda: fusion.Bilinear({**WIDTHS, "a": 2}, 6, normalise=True), {**WIDTHS, "a": 2}),
+    ),
+    (fusion.MLP, "", fused(lambda: fusion.MLP(WIDTHS, 6, hidden=[8, 8], dropout=0.5))),
+    (fusion.Attention, "", fused(lambda: fusion.Attention(WIDTHS, 6))),
+    (fusion.Experts, "", fused(lambda: fusion.Experts(WIDTHS, 6))),
+    (fusion.Experts, "deep", fused(lambda: fusion.Experts(WIDTHS, 6, hidden=[8], dropout=0.5))),
+    (fusion.Late, "sum", fused(lambda: fusion.Late(WIDTHS, 6, weights="sum"))),
+    (fusion.Late, "mean", fused(lambda: fusion.Late(WIDTHS, 6, hidden=[8]))),
+    (fusion.Late, "learned", fused(lambda: fusion.Late(WIDTHS, 6, weights="learned"))),
+    (fusion.Hybrid, "", fused(lambda: fusion.Hybrid(fusion.Concat(WIDTHS, 6), fusion.Late(WIDTHS, 6)))),
     (objectives.Supervised, "binary", supervised("binary", ("a", "b"))),
     (objectives.Supervised, "weights", supervised("multiclass", ("a", "b", "c"), class_weight=torch.arange(1.0, 4))),
     (objectives.Supervised, "regression", supervised("regression", ())),
     (objectives.Late, "", late()),
     (objectives.Late, "joint", late(joint=0.5)),
+    (objectives.Reconstruct, "", reconstruct()),
+    (objectives.Reconstruct, "denoising", reconstruct(noise=0.5, mask=0.1)),
+    (objectives.Weighted, "", weighted),
+    (objectives.Several, "hard", several(soft=False)),
+    (objectives.Several, "soft", several(soft=True)),
     (NodeClassification, "binary", classification(("a", "b"), "transductive")),
     (NodeClassification, "hidden", classification(("a", "b", "c"), "cohort_hidden")),
     (NodeClassification, "single", classification(("a", "b", "c", "d"), "single_query")),

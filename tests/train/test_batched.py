@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch_geometric.data import HeteroData
 
 import mmgraph as mg
 from mmgraph.data import ModalityDropout
@@ -456,3 +457,83 @@ def test_no_label_to_learn_from_is_named() -> None:
 def test_config_errors_name_the_value(options: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         mg.FitConfig(**options)
+
+
+def asked(questions: int = 40, pictures: int = 12):
+    """Questions about pictures, two of them about nothing, and answers that the picture gives."""
+    generator = torch.Generator().manual_seed(0)
+    graph = HeteroData()
+    about = torch.randint(0, pictures, (questions,), generator=generator)
+    graph["question"].x, graph["picture"].x = torch.empty(questions, 0), torch.empty(pictures, 0)
+    graph["text"].x = torch.randn(questions, 2, generator=generator)
+    graph["image"].x = torch.randn(pictures, 3, generator=generator)
+    graph["text", "of", "question"].edge_index = torch.arange(questions).expand(2, -1)
+    graph["image", "of", "picture"].edge_index = torch.arange(pictures).expand(2, -1)
+    joined = torch.stack([about, torch.arange(questions)])[:, 2:]
+    graph["picture", "asked_by", "question"].edge_index = joined
+    graph["question", "asks_about", "picture"].edge_index = joined.flip(0)
+    graph["question"].y = (graph["image"].x[about, 0] > 0).long()
+    part = torch.randperm(questions, generator=generator) % 4
+    for name, numbers in {"train": [0, 1], "val": [2], "test": [3]}.items():
+        graph["question"][f"{name}_mask"] = torch.isin(part, torch.tensor(numbers))
+    schema = Schema.infer(graph, anchor="question")
+    widths = {"text": 2, "image": 3}
+    torch.manual_seed(0)
+    model = mg.Model(
+        schema=schema, encoder=Table(widths, 4), fusion=Concat(dict.fromkeys(widths, 4), 4), head=nn.Linear(4, 2)
+    )
+    return graph, model, NodeClassification(schema), about
+
+
+@pytest.mark.parametrize("by", [None, "picture"])
+@pytest.mark.parametrize("hops", [0, 1])
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_a_modality_over_a_relation_is_in_the_batch(by, hops, part) -> None:
+    graph, model, task, _ = asked()
+    view = task.view(graph, part)
+    at_once = predict(model, task, view, part, mg.FitConfig())
+    batched = predict(model, task, view, part, mg.FitConfig(batch_size=3, batch_by=by, hops=hops))
+    torch.testing.assert_close(batched, at_once, rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_by_picture_holds_its_questions_and_it_once() -> None:
+    graph, _, task, about = asked()
+    rows = graph["question"].train_mask.nonzero().flatten()
+    alone = [int(row) for row in rows if row < 2]
+    whole = {int(picture): set(rows[about[rows] == picture].tolist()) - {0, 1} for picture in about.unique()}
+    groups = [group for group in whole.values() if group] + [{row} for row in alone]
+    view, seen = task.view(graph, "train"), []
+    batches = training_batches(task, view, mg.FitConfig(batch_size=3, batch_by="picture"))
+    assert len(batches) == -(-len(groups) // 3)
+    for batch in batches:
+        found = set(batch["question"].n_id[batch["question"].y >= 0].tolist())
+        inside = [group for group in groups if group <= found]
+        assert set().union(*inside) == found
+        assert len(inside) <= 3
+        assert len(found) == batch["question"].num_nodes  # no question that is not asked
+        assert batch["image"].num_nodes == len({int(about[row]) for row in found - {0, 1}})
+        seen += inside
+    assert len(seen) == len(groups)
+
+
+def test_validation_in_batches_by_picture_is_that_at_once() -> None:
+    graph, model, task, _ = asked()
+    config = mg.FitConfig(epochs=3, learning_rate=1e-12, batch_size=2, batch_by="picture", patience=None)
+    fitted = mg.fit(model, Supervised(task.target), task, graph, config)
+    at_once = predict(fitted.model, task, task.view(graph, "val"), "val", mg.FitConfig())
+    score = task.evaluate(at_once, graph, "val", metrics=["log_loss"])["log_loss"]
+    assert [epoch["val_log_loss"] for epoch in fitted.history] == pytest.approx([score] * 3, rel=1e-5)
+    trained = mg.fit(model, Supervised(task.target), task, graph, replace(config, learning_rate=0.05, epochs=60))
+    assert trained.evaluate("train")["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("by", ["image", "question", "sound"])
+def test_a_type_that_is_not_joined_to_the_labelled_nodes_is_refused(by) -> None:
+    graph, _, task, _ = asked()
+    with pytest.raises(ConfigError, match=rf"that one edge type joins to 'question', got '{by}' with \[\]"):
+        training_batches(task, task.view(graph, "train"), mg.FitConfig(batch_size=3, batch_by=by))
+
+
+def test_batch_by_needs_a_batch_size() -> None:
+    with pytest.raises(ConfigError, match="batch_by needs a batch_size, got batch_by='picture'"):
+        mg.FitConfig(batch_by="picture")

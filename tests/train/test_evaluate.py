@@ -27,7 +27,19 @@ def test_every_control_stands_beside_the_full_model(build, make_model) -> None:
     assert results.resplit
     assert len(results.cells) == 2 * 8
     for cell in results.cells:
-        assert set(cell.metrics) == {"accuracy", "f1", "f1_macro", "f1_weighted", "auroc", "brier", "ece", "log_loss"}
+        assert set(cell.metrics) == {
+            "accuracy",
+            "balanced_accuracy",
+            "f1",
+            "f1_macro",
+            "f1_weighted",
+            "auroc",
+            "brier",
+            "ece",
+            "log_loss",
+            "correlation",
+            "mae",
+        }
         assert cell.parts == (33, 9, 18)
         assert np.allclose(np.sum(cell.probabilities, axis=1), 1, atol=1e-4)
         assert len(cell.labels) == 18
@@ -169,3 +181,27 @@ def test_noise_in_place_of_features_scores_at_chance() -> None:
     results = mg.evaluate(build, mg.classifier, runs=12, config=mg.FitConfig(epochs=30), controls=["no_graph"])
     for variant in results.variants:
         assert abs(results.mean(variant, "auroc") - 0.5) < 0.1, variant
+
+
+def test_a_rival_may_be_trained_in_another_way(build, make_model) -> None:
+    made = []
+
+    def objective(name):
+        def make(schema):
+            made.append(name)
+            return mg.Supervised(schema.target(next(iter(schema.targets))))
+
+        return make
+
+    results = mg.evaluate(
+        build,
+        make_model,
+        runs=1,
+        config=mg.FitConfig(epochs=2),
+        controls=(),
+        rivals={"other_model": make_model},
+        make_objective=objective("own"),
+        rival_objectives={"other_way": objective("another")},
+    )
+    assert set(results.variants) == {"full", "other_way", "other_model"}
+    assert sorted(made) == ["another", "own", "own"]
