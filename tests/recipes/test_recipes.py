@@ -39,11 +39,15 @@ def test_runs_from_end_to_end(name: str, tmp_path: Path) -> None:
     small = {"runs": 1, "fit": replace(config.fit, epochs=2)}
     if hasattr(config, "folds"):
         small["folds"] = 2
+    if hasattr(config, "pictures"):
+        small["pictures"] = 100
     try:
         run = Run.execute(recipe, replace(config, **small), tmp_path)
     except DataError as error:
         pytest.skip(f"dataset {recipe.module.DATA} is not here: {error}")
-    assert set(default_controls(run.schema)) <= set(run.results.variants)
+    controls = getattr(recipe.module, "CONTROLS", default_controls(run.schema))
+    rivals = {name for kind in ("RIVALS", "RIVAL_OBJECTIVES") for name in getattr(recipe.module, kind, {})}
+    assert {"full", *controls, *rivals} == set(run.results.variants)
     hits = Run.open(tmp_path).search(id=run.ids[0], k=3)
     assert len(hits) == 3
     assert all(hit.subgraph is not None for hit in hits)
