@@ -43,7 +43,7 @@ WANTED: Sequence[tuple[str, dict[str, Any]]] = (
     ("liu2018_lmf_mosi", {}),
     ("tsai2019_mult_mosi", {}),
     ("ghosal2019_dialogue_mosi", {}),
-    ("rajagopalan2016_mvlstm_sequences", {}),
+    ("rajagopalan2016_mvlstm", {}),
     ("lecun1998_cnn_mnist20k", {}),
     ("park2019_cnn_fsdd", {}),
     ("park2019_cnn_fsdd", {"official": True, "runs": 3, "folds": 1}),

@@ -13,9 +13,9 @@ _HOME = {
     "mmgraph.assembly": ("Built", "GraphConfig", "Source", "build_graph"),
     "mmgraph.builders": ("Population", "PopulationConfig"),
     "mmgraph.data": (
-        "Blend",
         "Collection",
         "CollectionWriter",
+        "FeatureNoise",
         "LinkSeeds",
         "Loader",
         "ModalityDropout",

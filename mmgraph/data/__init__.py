@@ -1,6 +1,5 @@
 """What graphs are made from, how they are kept, and how they are read: in batches, or sampled from a large one."""
 
-from mmgraph.data.blend import Blend
 from mmgraph.data.collection import Collection, OutOfRangeError
 from mmgraph.data.columns.columns import Column, Columns
 from mmgraph.data.columns.payload import PayloadKey, Stream
@@ -11,6 +10,7 @@ from mmgraph.data.graph_file import load_graph, save_graph
 from mmgraph.data.loader import Loader
 from mmgraph.data.manifest import Manifest, dataset_names, load_dataset
 from mmgraph.data.missing import ModalityDropout, drop_modalities
+from mmgraph.data.noise import FeatureNoise
 from mmgraph.data.records import Records
 from mmgraph.data.sample_loader import NeighbourLoader
 from mmgraph.data.sampler import NeighbourSampler, Sampled
@@ -19,13 +19,13 @@ from mmgraph.data.split import Split, stratified_split
 from mmgraph.data.writer import CollectionWriter
 
 __all__ = [
-    "Blend",
     "Collection",
     "CollectionWriter",
     "Column",
     "Columns",
     "ColumnsWriter",
     "Csc",
+    "FeatureNoise",
     "LinkSeeds",
     "Loader",
     "Manifest",

@@ -10,7 +10,7 @@ Cost: ten minutes on one core.
 Expected: accuracy .80 with the dialogue, .76 without.
 Differs from the paper: no recurrent network before the graph; messages are averaged by relation instead of weighted by
 attention; one speaker a video, so that of four relations two have edges. The features of text and picture, which were
-trained on the labels of the training part, are blended there and in validation: see zadeh2017_tfn_mosi, which says how
+trained on the labels of the training part, get noise there and in validation: see zadeh2017_tfn_mosi, which says how
 much. Without it a model learns in training that no text needs a context.
 """
 
@@ -44,7 +44,7 @@ class Config:
         channels: Width of the states.
         dropout: Share of the values zeroed while training.
         around: From how many utterances before and after messages come.
-        blend: Share of the training features' variance that is about another utterance, by modality.
+        noise: Share of the training features' variance that is noise, by modality.
         fit: How to train.
     """
 
@@ -53,7 +53,7 @@ class Config:
     channels: int = 32
     dropout: float = 0.3
     around: int = 10
-    blend: dict[str, float] = field(default_factory=lambda: {"text": 0.65, "video": 1.0})
+    noise: dict[str, float] = field(default_factory=lambda: {"text": 0.65, "video": 1.0})
     fit: mg.FitConfig = mg.FitConfig(epochs=60, learning_rate=0.003, weight_decay=1e-3, patience=None)
 
 
@@ -65,9 +65,9 @@ def build(config: Config, run: int, fold: int) -> tuple[HeteroData, mg.Schema]:
     held_out = {known[place] for place in np.random.default_rng(run).permutation(len(known))[fold :: config.folds]}
     said.val_mask = torch.tensor([video in held_out for video in videos])
     said.train_mask = ~said.test_mask & ~said.val_mask
-    blended = mg.Blend(config.blend)(graph, torch.Generator().manual_seed(run))
-    for name in config.blend:  # a modality's rows are those of the utterances
-        graph[name].x = blended[name].x.where(said.val_mask[:, None], graph[name].x)
+    noisy = mg.FeatureNoise(config.noise)(graph, torch.Generator().manual_seed(run))
+    for name in config.noise:  # a modality's rows are those of the utterances
+        graph[name].x = noisy[name].x.where(said.val_mask[:, None], graph[name].x)
     return builders.join_dialogue(
         graph,
         built.schema,
@@ -79,8 +79,8 @@ def build(config: Config, run: int, fold: int) -> tuple[HeteroData, mg.Schema]:
     )
 
 
-def make_transform(config: Config, schema: mg.Schema) -> mg.Blend:
-    return mg.Blend(config.blend)
+def make_transform(config: Config, schema: mg.Schema) -> mg.FeatureNoise:
+    return mg.FeatureNoise(config.noise)
 
 
 def make(config: Config, schema: mg.Schema, names: tuple[str, ...], *, dialogue: bool = True) -> mg.Model:

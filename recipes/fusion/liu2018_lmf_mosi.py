@@ -10,7 +10,7 @@ Command: mmgraph run liu2018_lmf_mosi
 Cost: four minutes on one core.
 Expected: accuracy .76 at every rank, as tensor fusion, and as the text alone.
 Differs from the paper: one vector of classic features a modality instead of sequences; two classes; the rivals are
-ranks. The features of text and picture, which were trained on the labels of the training part, are blended there and in
+ranks. The features of text and picture, which were trained on the labels of the training part, get noise there and in
 validation: see zadeh2017_tfn_mosi, which says how much.
 """
 
@@ -42,14 +42,14 @@ class Config:
         runs: Seeds, on the same test part; a sixth of the other videos, another in each run, is validation.
         channels: Width of what each modality says.
         dropout: Share of the values zeroed while training.
-        blend: Share of the training features' variance that is about another utterance, by modality.
+        noise: Share of the training features' variance that is noise, by modality.
         fit: How to train.
     """
 
     runs: int = 10
     channels: int = 16
     dropout: float = 0.3
-    blend: dict[str, float] = field(default_factory=lambda: {"text": 0.65, "video": 1.0})
+    noise: dict[str, float] = field(default_factory=lambda: {"text": 0.65, "video": 1.0})
     fit: mg.FitConfig = mg.FitConfig(epochs=60, learning_rate=0.003, weight_decay=1e-3, patience=None)
 
 
@@ -61,14 +61,14 @@ def build(config: Config, run: int, fold: int) -> tuple[HeteroData, mg.Schema]:
     held_out = {known[place] for place in np.random.default_rng(run).permutation(len(known))[::6]}
     said.val_mask = torch.tensor([video in held_out for video in videos])
     said.train_mask = ~said.test_mask & ~said.val_mask
-    blended = mg.Blend(config.blend)(graph, torch.Generator().manual_seed(run))
-    for name in config.blend:  # a modality's rows are those of the utterances
-        graph[name].x = blended[name].x.where(said.val_mask[:, None], graph[name].x)
+    noisy = mg.FeatureNoise(config.noise)(graph, torch.Generator().manual_seed(run))
+    for name in config.noise:  # a modality's rows are those of the utterances
+        graph[name].x = noisy[name].x.where(said.val_mask[:, None], graph[name].x)
     return graph, built.schema
 
 
-def make_transform(config: Config, schema: mg.Schema) -> mg.Blend:
-    return mg.Blend(config.blend)
+def make_transform(config: Config, schema: mg.Schema) -> mg.FeatureNoise:
+    return mg.FeatureNoise(config.noise)
 
 
 def make_model(config: Config, schema: mg.Schema, *, rank: int = 4) -> mg.Model:

@@ -11,8 +11,8 @@ Cost: twenty minutes on one core.
 Expected: accuracy .78.
 Differs from the paper: attention over the utterances of a video instead of the words and frames of an utterance, of
 which there are no features here; keys and values by relation, one layer across and one within; no positions, but a
-window. The features of text and picture, which were trained on the labels of the training part, are blended with those
-of other utterances there and in validation: see zadeh2017_tfn_mosi, which says how much.
+window. The features of text and picture, which were trained on the labels of the training part, get noise there and in
+validation: see zadeh2017_tfn_mosi, which says how much.
 """
 
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class Config:
         heads: Of the attention.
         dropout: Share of the values zeroed while training.
         around: To how many utterances before and after a node attends.
-        blend: Share of the training features' variance that is about another utterance, by modality.
+        noise: Share of the training features' variance that is noise, by modality.
         fit: How to train.
     """
 
@@ -53,7 +53,7 @@ class Config:
     heads: int = 4
     dropout: float = 0.3
     around: int = 10
-    blend: dict[str, float] = field(default_factory=lambda: {"text": 0.65, "video": 1.0})
+    noise: dict[str, float] = field(default_factory=lambda: {"text": 0.65, "video": 1.0})
     fit: mg.FitConfig = mg.FitConfig(epochs=60, learning_rate=0.003, weight_decay=1e-3, patience=None)
 
 
@@ -65,17 +65,17 @@ def build(config: Config, run: int, fold: int) -> tuple[HeteroData, mg.Schema]:
     held_out = {known[place] for place in np.random.default_rng(run).permutation(len(known))[::6]}
     said.val_mask = torch.tensor([video in held_out for video in videos])
     said.train_mask = ~said.test_mask & ~said.val_mask
-    blended = mg.Blend(config.blend)(graph, torch.Generator().manual_seed(run))
-    for name in config.blend:  # a modality's rows are those of the utterances
-        graph[name].x = blended[name].x.where(said.val_mask[:, None], graph[name].x)
+    noisy = mg.FeatureNoise(config.noise)(graph, torch.Generator().manual_seed(run))
+    for name in config.noise:  # a modality's rows are those of the utterances
+        graph[name].x = noisy[name].x.where(said.val_mask[:, None], graph[name].x)
     said.video = torch.from_numpy(np.unique(videos, return_inverse=True)[1])
     around = {"width": config.around, "group": "video"}
     graph, schema = builders.patterns.windowed(graph, built.schema, between="across", **around)
     return builders.patterns.windowed(graph, schema, between="within", relation="recalls", **around)
 
 
-def make_transform(config: Config, schema: mg.Schema) -> mg.Blend:
-    return mg.Blend(config.blend)
+def make_transform(config: Config, schema: mg.Schema) -> mg.FeatureNoise:
+    return mg.FeatureNoise(config.noise)
 
 
 def make(config: Config, schema: mg.Schema, names: tuple[str, ...], *, attends: bool = True) -> mg.Model:

@@ -10,10 +10,10 @@ Cost: ten minutes on one core.
 Expected: accuracy .76 for every fusion and for the text alone: sound and picture add nothing.
 Differs from the paper: one vector of classic features a modality instead of sequences; two classes. The source trained
 its features of text and picture on the labels of the training part: a linear model on the text is right in 99 % of it.
-So they are blended there (and in validation, which else would say nothing) with those of other utterances: for the text
-so far that the scores along its first principal component are as broad, against the distance of its classes, as the
-shape of the test part's says (a mixture of two normals by its second and fourth moment, without labels); for the
-picture, whose shape there has one centre, whole.
+So they get noise there (and in validation, which else would say nothing): the text so much that the scores along its
+first principal component are as broad, against the distance of its classes, as the shape of the test part's says (a
+mixture of two normals by its second and fourth moment, without labels); the picture, whose shape there has one centre,
+is noise from end to end.
 """
 
 from dataclasses import dataclass, field
@@ -43,14 +43,14 @@ class Config:
         runs: Seeds, on the same test part; a sixth of the other videos, another in each run, is validation.
         channels: Width of what each modality says.
         dropout: Share of the values zeroed while training.
-        blend: Share of the training features' variance that is about another utterance, by modality.
+        noise: Share of the training features' variance that is noise, by modality.
         fit: How to train.
     """
 
     runs: int = 10
     channels: int = 16
     dropout: float = 0.3
-    blend: dict[str, float] = field(default_factory=lambda: {"text": 0.65, "video": 1.0})
+    noise: dict[str, float] = field(default_factory=lambda: {"text": 0.65, "video": 1.0})
     fit: mg.FitConfig = mg.FitConfig(epochs=60, learning_rate=0.003, weight_decay=1e-3, patience=None)
 
 
@@ -62,14 +62,14 @@ def build(config: Config, run: int, fold: int) -> tuple[HeteroData, mg.Schema]:
     held_out = {known[place] for place in np.random.default_rng(run).permutation(len(known))[::6]}
     said.val_mask = torch.tensor([video in held_out for video in videos])
     said.train_mask = ~said.test_mask & ~said.val_mask
-    blended = mg.Blend(config.blend)(graph, torch.Generator().manual_seed(run))
-    for name in config.blend:  # a modality's rows are those of the utterances
-        graph[name].x = blended[name].x.where(said.val_mask[:, None], graph[name].x)
+    noisy = mg.FeatureNoise(config.noise)(graph, torch.Generator().manual_seed(run))
+    for name in config.noise:  # a modality's rows are those of the utterances
+        graph[name].x = noisy[name].x.where(said.val_mask[:, None], graph[name].x)
     return graph, built.schema
 
 
-def make_transform(config: Config, schema: mg.Schema) -> mg.Blend:
-    return mg.Blend(config.blend)
+def make_transform(config: Config, schema: mg.Schema) -> mg.FeatureNoise:
+    return mg.FeatureNoise(config.noise)
 
 
 def make(config: Config, schema: mg.Schema, names: tuple[str, ...], joined: str) -> mg.Model:

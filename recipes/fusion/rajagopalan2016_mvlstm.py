@@ -5,7 +5,7 @@ says nothing, and neither does a sum of what each remembers of itself: one memor
 
 Source: Rajagopalan, Morency, Baltrušaitis and Goecke 2016, Extending long short-term memory for multi-view structured
 learning, ECCV; doi:10.1007/978-3-319-46478-7_21.
-Command: mmgraph run rajagopalan2016_mvlstm_sequences
+Command: mmgraph run rajagopalan2016_mvlstm
 Cost: two minutes on one core.
 Expected: fully connected, coupled, hybrid and learned 1.00; view-specific .51 ± .04, as guessing has.
 Differs from the paper: generated sequences instead of recorded behaviour, an answer a step; the two views' states are
