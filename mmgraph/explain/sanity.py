@@ -25,7 +25,8 @@ class Sanity:
 
     Args:
         correlation: Rank correlation of the attributions, the mean over questions and draws: near 0 is sound, near 1
-            says that the method shows the data, not the model. NaN where there are fewer than 3 nodes and edges.
+            says that the method shows the data, not the model. Where no question has 3 nodes and edges, it is taken
+            over those of all questions together; NaN where even they are fewer.
         magnitude: The same, of their absolute values: which nodes and edges matter, whatever their sign.
         draws: ``correlation`` of each draw.
     """
@@ -88,8 +89,8 @@ def sanity(
             warnings.filterwarnings("ignore", message="Integrated gradients leave")  # of a model that knows nothing
             others = [method(one.again(scenes[one.scene])) for one in questions]
         pairs = [aligned(mine, other) for mine, other in zip(found, others, strict=True)]
-        signed.append(_mean([rank_correlation(*pair) for pair in pairs]))
-        magnitudes.append(_mean([rank_correlation(one.abs(), other.abs()) for one, other in pairs]))
+        signed.append(_correlation(pairs))
+        magnitudes.append(_correlation([(one.abs(), other.abs()) for one, other in pairs]))
     return Sanity(_mean(signed), _mean(magnitudes), tuple(signed))
 
 
@@ -113,6 +114,15 @@ def aligned(one: Attribution, other: Attribution) -> tuple[Tensor, Tensor]:
     if not rows[0]:
         return torch.tensor([*one.parts.values()]), torch.tensor([other.parts.get(name, 0.0) for name in one.parts])
     return torch.cat(rows[0]), torch.cat(rows[1])
+
+
+def _correlation(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """The mean over questions; over all of them together where each alone has too few numbers."""
+    each = _mean([rank_correlation(*pair) for pair in pairs])
+    if each == each:
+        return each
+    one, other = (torch.cat(list(side)) for side in zip(*pairs, strict=True))
+    return rank_correlation(one, other)
 
 
 def rank_correlation(one: Tensor, other: Tensor) -> float:

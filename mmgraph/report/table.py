@@ -94,7 +94,7 @@ def tone(gap: Difference | None) -> str:
 
 def verdicts(results: Results) -> list[Verdict]:
     """A few words for each question that the controls answer; none where the runs do not pair."""
-    asked = {variant: subject for variant, subject in QUESTIONS.items() if variant in results.variants}
+    asked = {variant: QUESTIONS.get(variant, "Fusion") for variant in results.questions()}
     gaps = {variant: difference(results, variant) for variant in asked}
     if results.runs < 2 or None in gaps.values():
         return []

@@ -187,11 +187,25 @@ class Results:
         reach = float(stats.t.ppf(0.975, n - 1)) * spread
         return Difference(mean, mean - reach, mean + reach, float(2 * stats.t.sf(abs(mean) / spread, n - 1)), n)
 
+    def questions(self) -> dict[str, str]:
+        """Which controls answer a question, and about what: the graph, the network, and all modalities together.
+
+        All modalities have to do better than the best that is left when one of them is taken away: of two modalities,
+        the better one alone.
+        """
+        asked = {variant: subject for variant, subject in QUESTIONS.items() if variant in self.variants}
+        sign = 1 if self.higher_is_better.get(self.metric, True) else -1
+        without = {name: sign * self.mean(name, self.metric) for name in self.variants if name.startswith("without:")}
+        if len(without) > 1:
+            best = max(without, key=without.__getitem__)
+            asked[best] = f"Fusion over the best with one modality less ({best})"
+        return asked
+
     def verdict(self) -> str:
-        """One sentence about each question that the controls answer: does the graph help, does the network?"""
+        """One sentence about each question that the controls answer: does the graph help, the network, the fusion?"""
         said = []
-        for variant, subject in QUESTIONS.items():
-            if variant not in self.variants or self.runs < 2:
+        for variant, subject in self.questions().items():
+            if self.runs < 2:
                 continue
             gap = self.difference(variant)
             range_ = f"{gap.mean:+.3f} {self.metric}, 95 % interval {gap.low:+.3f} to {gap.high:+.3f}"

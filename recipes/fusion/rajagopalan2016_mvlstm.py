@@ -1,4 +1,4 @@
-"""Multi-view LSTMs on two sequences whose answer lies between them: which topology can read it?
+"""Multi-view LSTMs on two sequences whose answer lies between them, and which topology can read it.
 
 The answer at a step is whether the first view had, one step before, the sign that the second has now. Either view alone
 says nothing, and neither does a sum of what each remembers of itself: one memory must hold what both have seen.

@@ -95,6 +95,16 @@ def test_it_is_undefined_for_fewer_than_three(data, make_model):
     assert math.isnan(found.correlation)
 
 
+def test_questions_of_few_nodes_are_taken_together(trained):
+    def two(question):
+        values = {"scan": torch.tensor([float(question.anchor), -1.0])}
+        return Attribution(method="occlusion", anchor=0, output=0, score=0, baseline=0, parts={}, nodes=values)
+
+    graph, _, model = trained
+    assert math.isnan(sanity(ask(model, graph, [3]), two, draws=1).correlation)
+    assert sanity(ask(model, graph, [3, 7, 12]), two, draws=1).correlation == 1.0
+
+
 def test_it_reads_well(trained):
     graph, _, model = trained
     assert "of 2 models of shuffled weights: " in str(sanity(ask(model, graph, 7), draws=2))

@@ -79,6 +79,14 @@ def test_verdict_says_what_the_interval_says(other: list, said: str) -> None:
     assert _results({"full": FULL, "no_graph": other}).verdict().startswith(said)
 
 
+def test_fusion_has_to_do_better_than_the_best_with_one_modality_less() -> None:
+    worse, better = [0.5, 0.52, 0.51, 0.5, 0.49], [0.7, 0.71, 0.69, 0.7, 0.72]
+    results = _results({"full": FULL, "without:a": worse, "without:b": better})
+    assert results.questions() == {"without:b": "Fusion over the best with one modality less (without:b)"}
+    assert results.verdict().startswith("Fusion over the best with one modality less (without:b) ")
+    assert _results({"full": FULL, "without:a": worse}).questions() == {}
+
+
 def test_runs_are_paired_by_number_whatever_their_order() -> None:
     results = _results({"full": FULL, "other": OTHER})
     shuffled = Results(list(results.cells)[::-1], results.metric, results.higher_is_better)
