@@ -7,7 +7,8 @@ Source: Ghosal, Majumder, Poria, Chhaya and Gelbukh 2019, DialogueGCN; arXiv:190
 al. 2017, Context-dependent sentiment analysis in user-generated videos.
 Command: mmgraph run ghosal2019_dialogue_mosi
 Cost: ten minutes on one core.
-Expected: accuracy .80 with the dialogue, .76 without.
+Expected: accuracy .78 with the dialogue, .75 without; the text alone in its dialogue .79: the dialogue helps, sound and
+picture do not.
 Differs from the paper: no recurrent network before the graph; messages are averaged by relation instead of weighted by
 attention; one speaker a video, so that of four relations two have edges. The features of text and picture, which were
 trained on the labels of the training part, get noise there and in validation: see zadeh2017_tfn_mosi, which says how
@@ -30,7 +31,7 @@ PUBLISHED = (
     {"source": "bc-LSTM on these features, text (Poria et al. 2017)", "metric": "accuracy", "value": 0.781},
     {"source": "bc-LSTM on these features, all (Poria et al. 2017)", "metric": "accuracy", "value": 0.803},
 )
-EXPECT = {"accuracy": (0.8, 0.015)}
+EXPECT = {"accuracy": (0.785, 0.015), "mae": (0.316, 0.02), "correlation": (0.6, 0.02)}
 BEFORE, AFTER = (("utterance", f"{side}_same", "utterance") for side in ("before", "after"))
 
 

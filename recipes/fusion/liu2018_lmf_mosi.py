@@ -8,7 +8,7 @@ modality-specific factors; arXiv:1806.00064. Split and features: Poria et al. 20
 in user-generated videos.
 Command: mmgraph run liu2018_lmf_mosi
 Cost: four minutes on one core.
-Expected: accuracy .76 at every rank, as tensor fusion, and as the text alone.
+Expected: accuracy .75 at every rank, as tensor fusion, and .76 for the text alone.
 Differs from the paper: one vector of classic features a modality instead of sequences; two classes; the rivals are
 ranks. The features of text and picture, which were trained on the labels of the training part, get noise there and in
 validation: see zadeh2017_tfn_mosi, which says how much.
@@ -31,7 +31,7 @@ PUBLISHED = (
     {"source": "SVM on these features, text (Poria et al. 2017)", "metric": "accuracy", "value": 0.755},
     {"source": "LMF on features of BERT, not comparable", "metric": "accuracy", "value": 0.779},
 )
-EXPECT = {"accuracy": (0.76, 0.015)}
+EXPECT = {"accuracy": (0.75, 0.015), "mae": (0.345, 0.03), "correlation": (0.565, 0.03)}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ Source: Zadeh, Chen, Poria, Cambria and Morency 2017, Tensor fusion network for 
 arXiv:1707.07250. Split and features: Poria et al. 2017, Context-dependent sentiment analysis in user-generated videos.
 Command: mmgraph run zadeh2017_tfn_mosi
 Cost: ten minutes on one core.
-Expected: accuracy .76 for every fusion and for the text alone: sound and picture add nothing.
+Expected: accuracy .75 for nearly every fusion and .76 for the text alone: sound and picture add nothing. The plain
+product of the three, of which one says nothing, often learns nothing.
 Differs from the paper: one vector of classic features a modality instead of sequences; two classes. The source trained
 its features of text and picture on the labels of the training part: a linear model on the text is right in 99 % of it.
 So they get noise there (and in validation, which else would say nothing): the text so much that the scores along its
@@ -32,7 +33,7 @@ PUBLISHED = (
     {"source": "SVM on these features, text (Poria et al. 2017)", "metric": "accuracy", "value": 0.755},
     {"source": "TFN on features of BERT, not comparable", "metric": "accuracy", "value": 0.78},
 )
-EXPECT = {"accuracy": (0.76, 0.015)}
+EXPECT = {"accuracy": (0.75, 0.015), "mae": (0.35, 0.03), "correlation": (0.555, 0.03)}
 
 
 @dataclass(frozen=True)
