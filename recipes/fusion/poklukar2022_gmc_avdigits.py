@@ -9,7 +9,7 @@ arXiv:2202.03390, eq. 1 and 2.
 Command: mmgraph run poklukar2022_gmc_avdigits; for missing modalities mmgraph sweep missing poklukar2022_gmc_avdigits
 --rates 0 0.5 1 --how leave dropout, and the same with --alignment 0.
 Cost: five minutes on one core; the sweep two.
-Expected: accuracy .97 over five runs; .90 where all recordings are missing, .79 where all pictures are (without the
+Expected: accuracy .96 over five runs; .90 where all recordings are missing, .79 where all pictures are (without the
 contrastive terms .73 and .75).
 Differs from the paper: other data; the vector of one modality comes from the fusion, which knows what is absent, and
 not from a network of its own; the whole of each pair is answered by a gated fusion of the same encoders.
@@ -26,7 +26,7 @@ import mmgraph as mg
 from mmgraph import encoders, fusion, objectives
 
 DATA, METRIC = "avdigits", "accuracy"
-EXPECT = {"accuracy": (0.97, 0.02)}
+EXPECT = {"accuracy": (0.96, 0.02)}
 CONTROLS = ("without:image", "without:audio", "majority")
 
 

@@ -7,8 +7,8 @@ Source: Tsai, Bai, Liang, Kolter, Morency and Salakhutdinov 2019, Multimodal tra
 language sequences; arXiv:1906.00295. Split and features: Poria et al. 2017, Context-dependent sentiment analysis in
 user-generated videos.
 Command: mmgraph run tsai2019_mult_mosi
-Cost: twenty minutes on one core.
-Expected: accuracy .78.
+Cost: five minutes on one core.
+Expected: accuracy .77 with attention, .76 without, .75 for the text alone.
 Differs from the paper: attention over the utterances of a video instead of the words and frames of an utterance, of
 which there are no features here; keys and values by relation, one layer across and one within; no positions, but a
 window. The features of text and picture, which were trained on the labels of the training part, get noise there and in
@@ -31,7 +31,7 @@ PUBLISHED = (
     {"source": "bc-LSTM on these features, all (Poria et al. 2017)", "metric": "accuracy", "value": 0.803},
     {"source": "MulT on features of BERT, not comparable", "metric": "accuracy", "value": 0.797},
 )
-EXPECT = {"accuracy": (0.78, 0.015)}
+EXPECT = {"accuracy": (0.767, 0.015), "mae": (0.31, 0.03), "correlation": (0.575, 0.03)}
 
 
 @dataclass(frozen=True)
