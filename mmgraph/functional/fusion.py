@@ -262,7 +262,8 @@ def outer_parts(parts: Mapping[str, Tensor], present: Mapping[str, Tensor], *, a
         factors = [torch.nn.functional.pad(factor, (0, 1), value=1.0) for factor in factors]
     product = _or_zeros(factors[0], present)  # what is zeros at first stays so
     for factor in factors[1:]:
-        product = (product[:, :, None] * factor[:, None, :]).flatten(1)  # [anchors, widths so far × width]
+        # [anchors, widths so far × width]; the way back of a matrix product holds nothing as large as the outer product
+        product = torch.bmm(product.unsqueeze(2), factor.unsqueeze(1)).flatten(1)
     return product
 
 
