@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from mmgraph.errors import ArtifactError
 from mmgraph.schema import Identity
 
+WAIT_S = 60  # for other processes that write
 _AT_ONCE = 500  # keys of one question: SQLite allows a bounded number
 
 
@@ -83,8 +85,8 @@ class FeatureCache:
     @contextmanager
     def _open(self, path: Path) -> Iterator[sqlite3.Connection]:
         try:
-            with closing(sqlite3.connect(path, timeout=60)) as base:
-                base.execute("PRAGMA journal_mode=WAL")
+            with closing(sqlite3.connect(path, timeout=WAIT_S)) as base:
+                _journal(base)
                 base.execute("PRAGMA synchronous=FULL")  # on disk before put returns, whatever SQLite was built with
                 yield base
         except sqlite3.Error as error:
@@ -101,3 +103,17 @@ def cache_folder() -> Path:
     """The user's cache of mmgraph."""
     named = os.environ.get("MMGRAPH_CACHE")
     return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmgraph"
+
+
+def _journal(base: sqlite3.Connection) -> None:
+    """Sets the journal. The first time that needs the file for itself, and SQLite gives up at once instead of waiting."""
+    last = time.monotonic() + WAIT_S
+    while True:
+        try:
+            base.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > last:
+                raise
+            time.sleep(0.01)
+        else:
+            return

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmgraph.encoders import FeatureCache, Frozen
-from mmgraph.encoders.cache import cache_folder
+from mmgraph.encoders.cache import _journal, cache_folder
 from mmgraph.errors import ArtifactError, DataError
 from mmgraph.schema import Identity, Modality
 
@@ -292,3 +292,25 @@ def test_features_of_another_size_are_refused(tmp_path):
             base.execute("UPDATE features SET value = ?, sum = ? WHERE key = ?", (short, checksum, key))
     with pytest.raises(ArtifactError, match=r"features of letters@1 must have 24 bytes .*\[2, 3\].*got 8; remove"):
         Letters()(["b"], cache=cache)
+
+
+class _Busy:
+    """A connection whose file another process holds for a while."""
+
+    def __init__(self, times: int, code: int) -> None:
+        self.times, self.code, self.asked = times, code, 0
+
+    def execute(self, _: str) -> None:
+        self.asked += 1
+        if self.asked <= self.times:
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = self.code
+            raise error
+
+
+def test_a_file_that_another_process_is_making_is_waited_for():
+    base = _Busy(3, sqlite3.SQLITE_BUSY)
+    _journal(base)
+    assert base.asked == 4
+    with pytest.raises(sqlite3.OperationalError):
+        _journal(_Busy(1, sqlite3.SQLITE_READONLY))
