@@ -106,7 +106,7 @@ def cache_folder() -> Path:
 
 
 def _journal(base: sqlite3.Connection) -> None:
-    """Sets the journal. The first time that needs the file for itself, and SQLite gives up at once instead of waiting."""
+    """Sets the journal: the first time that needs the file for itself, and SQLite gives up at once, without waiting."""
     last = time.monotonic() + WAIT_S
     while True:
         try:
