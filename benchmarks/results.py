@@ -20,7 +20,7 @@ from mmgraph.recipe import load_recipe
 from mmgraph.run import Run
 
 ROOT = Path(__file__).parents[1]
-SHOWN = ("accuracy", "f1", "f1_macro", "auroc", "log_loss")
+SHOWN = ("accuracy", "f1", "f1_macro", "auroc", "log_loss", "recall@1", "recall@10", "class_map", "class_precision@1")
 START, END = "<!-- results -->", "<!-- /results -->"
 WANTED: Sequence[tuple[str, dict[str, Any]]] = (
     ("population_wdbc", {}),
@@ -85,6 +85,10 @@ def main() -> None:
         sys.exit("\n".join(odd))
 
 
+ANSWERS = {"no graph": "no_graph", "one modality less": "without:*", "better of two linear": "*_linear"}
+ALIGNED = {"no graph": "no_graph", "noise for features": "noise", "CCA": "cca", "chance": "chance"}
+
+
 def kept_sections(page: str) -> dict[str, str]:
     """Command → what a page of results says of it."""
     parts = [f"## {part}" for part in page.split("\n## ")[1:]]
@@ -106,19 +110,22 @@ def unexpected(run: Run) -> list[str]:
 
 
 def table(entries: Sequence[Mapping[str, Any]]) -> str:
-    """The table of the README: the metric of each recipe's verdict, beside its controls and what is published."""
-    lines = [
-        "| recipe | metric | full model | no graph | one modality less | better of two linear | published, own split |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """The tables of the README: the metric of each recipe's verdict, beside its controls and what is published."""
+    asked = [one for one in entries if one["metric"] == load_recipe(one["recipe"]).module.METRIC]
+    aligned = [one for one in asked if "noise" in one["controls"]]
+    answers = _table([one for one in asked if one not in aligned], ANSWERS)
+    return f"{answers}\n{_table(aligned, ALIGNED)}" if aligned else answers
+
+
+def _table(entries: Sequence[Mapping[str, Any]], controls_shown: Mapping[str, str]) -> str:
+    heads = ["recipe", "metric", "full model", *controls_shown, "published, own split"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for one in entries:
         command = one["command"].removeprefix("mmgraph run ")
-        if one["metric"] != load_recipe(one["recipe"]).module.METRIC:
-            continue
         controls = one["controls"]
         known = ", ".join(f"{item['value']:.3f}" for item in one["published"])
         cells = [f"`{command}`", one["metric"], f"**{one['mean']:.3f}** ± {one['std']:.3f}"]
-        for pattern in ("no_graph", "without:*", "*_linear"):
+        for pattern in controls_shown.values():
             found = [controls[name]["mean"] for name in fnmatch.filter(controls, pattern)]
             cells.append(f"{max(found):.3f}" if found else "")
         lines.append(f"| {' | '.join([*cells, known])} |")

@@ -10,6 +10,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "mmgraph.aligner": ("Aligner",),
     "mmgraph.assembly": ("Built", "GraphConfig", "Source", "build_graph"),
     "mmgraph.builders": ("Population", "PopulationConfig"),
     "mmgraph.data": (
@@ -36,7 +37,7 @@ _HOME = {
     "mmgraph.run": ("Run",),
     "mmgraph.search": ("embed_new", "index_subgraphs", "subgraph"),
     "mmgraph.sweep": ("sweep_missing",),
-    "mmgraph.tasks": ("NodeClassification",),
+    "mmgraph.tasks": ("NodeClassification", "Retrieval"),
     "mmgraph.train": ("Batches", "FitConfig", "Results", "evaluate", "fit"),
     "mmgraph.schema": ("EdgeSpec", "Modality", "NodeSpec", "Schema", "TargetSpec", "view"),
 }

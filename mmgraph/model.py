@@ -8,11 +8,10 @@ from torch import Tensor, nn
 
 from mmgraph.encoders import Encoder, Table
 from mmgraph.errors import ConfigError
-from mmgraph.functional import gather, pool_reached
+from mmgraph.functional import pool_reached
 from mmgraph.fusion import Concat, Fusion
-from mmgraph.layers import Layer, Mean, Stack, adjacency, edge_sets
+from mmgraph.layers import Layer, Mean, Stack, edge_sets, gather_parts
 from mmgraph.schema import Schema
-from mmgraph.typing import EdgeSets, Features
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -78,7 +77,7 @@ class Model(nn.Module):
         edges = edge_sets(graph)
         features = self.within(self.encoder(graph), edges)
         if self.fusion is not None:
-            fused = self.fusion(*self._gather(features, edges, graph))  # [anchors, channels]
+            fused = self.fusion(*gather_parts(features, edges, graph, self.schema))  # [anchors, channels]
         elif self.anchor in features:
             fused = features[self.anchor]
         else:
@@ -88,23 +87,7 @@ class Model(nn.Module):
     def parts(self, graph: HeteroData) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Gives what each modality says of the anchors before the fusion, ``[anchors, channels]``, and of which."""
         edges = edge_sets(graph)
-        return self._gather(self.within(self.encoder(graph), edges), edges, graph)
-
-    def _gather(
-        self, features: Features, edges: EdgeSets, graph: HeteroData
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        parts, present = {}, {}
-        paths = {name: path for name, path in self.schema.paths.items() if name in features}
-        counts = {node: graph[node].num_nodes for node in {edge[2] for path in paths.values() for edge in path}}
-        for name, path in paths.items():
-            part, there = features[name], None
-            for edge in path:
-                part, there = gather(part, adjacency(edges, edge, len(part), counts[edge[2]]), there)
-            parts[name], present[name] = part, there
-        if self.anchor in features:
-            parts[self.anchor] = own = features[self.anchor]
-            present[self.anchor] = own.new_ones(len(own), dtype=bool)
-        return parts, present
+        return gather_parts(self.within(self.encoder(graph), edges), edges, graph, self.schema)
 
     def embed_subgraphs(self, graph: HeteroData, *, hops: int = 1) -> Tensor:
         r"""Gives a vector for the subgraph around each anchor: the mean state of all anchors within ``hops``.

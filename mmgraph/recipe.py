@@ -11,8 +11,9 @@ A recipe is a Python file that defines
 and may define ``EXPECT`` (metric → mean and tolerance), ``PUBLISHED`` (source, metric, value), ``CONTROLS`` (names;
 by default all that apply), ``RIVALS`` (name → another ``make_model``), ``RIVAL_OBJECTIVES`` (name → another
 ``make_objective``), ``make_objective(config, schema)`` (by default :class:`~mmgraph.objectives.Supervised`),
-``make_transform(config, schema)`` (what each training step is changed by; see :func:`~mmgraph.train.fit.fit`), and a
-field ``folds`` of ``Config`` (models averaged in a run).
+``make_transform(config, schema)`` (what each training step is changed by; see :func:`~mmgraph.train.fit.fit`),
+``make_task(config, schema)`` (what is asked; by default :class:`~mmgraph.tasks.NodeClassification` of the only target),
+and a field ``folds`` of ``Config`` (models averaged in a run).
 """
 
 from __future__ import annotations

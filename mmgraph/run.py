@@ -26,7 +26,7 @@ from mmgraph.index import load as load_index
 from mmgraph.model import Model
 from mmgraph.recipe import Recipe, load_recipe
 from mmgraph.schema import Schema, view
-from mmgraph.search import embed_new, index_subgraphs, labels_of, parts_of, subgraph
+from mmgraph.search import anchor_labels, embed_new, index_subgraphs, parts_of, subgraph
 from mmgraph.train.evaluate import WEIGHTS, evaluate
 from mmgraph.train.record import record
 from mmgraph.train.results import Results
@@ -78,7 +78,7 @@ class Run:
         _claim(folder, recipe, config)
         module = recipe.module
         objective = getattr(module, "make_objective", None)
-        transform = getattr(module, "make_transform", None)
+        transform, task = getattr(module, "make_transform", None), getattr(module, "make_task", None)
         rivals = {
             name: (lambda schema, make=make: make(config, schema))
             for name, make in getattr(module, "RIVALS", {}).items()
@@ -98,6 +98,7 @@ class Run:
             make_objective=(lambda schema: objective(config, schema)) if objective else None,
             rival_objectives=rival_objectives,
             make_transform=(lambda schema: transform(config, schema)) if transform else None,
+            make_task=(lambda schema: task(config, schema)) if task else None,
             metric=module.METRIC,
             folder=folder,
             progress=progress,
@@ -271,8 +272,7 @@ class Run:
         names = [self.ids[row] for row in seen[anchor].n_id.tolist()]
         if unknown := [name for name in ids if name not in names]:
             raise DataError(f"Ids to explain must be among the {len(names)} subjects that are seen, got {unknown[0]!r}")
-        target = next((name for name, one in schema.targets.items() if one.node == anchor and one.classes), None)
-        labels = labels_of(self.graph, schema, target) if target else [None] * len(self.ids)
+        labels = anchor_labels(self.graph, schema)
         return explain_cases(
             self.model,
             seen,
@@ -307,7 +307,7 @@ class Run:
         """What the run's page is made of."""
         from mmgraph.report import Story
 
-        labels = [label or "not known" for label in labels_of(self.graph, self.schema, next(iter(self.schema.targets)))]
+        labels = [label or "not known" for label in anchor_labels(self.graph, self.schema)]
         explained, left_out = None, []
         try:
             explained = self.explain(self._exemplary(), most=MOST)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from mmgraph.aligner import Aligner
 from mmgraph.builders import Population
 from mmgraph.data.records import Records
 from mmgraph.errors import ConfigError, DataError
+from mmgraph.functional import readout
+from mmgraph.functional.readout import Weights
 from mmgraph.index import Exact, Faiss, Index
 from mmgraph.model import Model
 from mmgraph.schema import Schema, view
@@ -22,7 +25,14 @@ Kind = Literal["exact", "flat", "hnsw", "ivf"]
 
 
 def index_subgraphs(
-    model: Model, graph: HeteroData, ids: Sequence[str] | None = None, *, hops: int = 1, kind: Kind = "exact"
+    model: Model | Aligner,
+    graph: HeteroData,
+    ids: Sequence[str] | None = None,
+    *,
+    hops: int = 1,
+    weights: Weights = "mean",
+    show: int | None = None,
+    kind: Kind = "exact",
 ) -> Index:
     """Embeds the subgraph around every anchor, and indexes the vectors.
 
@@ -34,6 +44,9 @@ def index_subgraphs(
         graph: The whole graph.
         ids: A name for each anchor; by default the anchor's type and row.
         hops: Radius of a subgraph, in edges between anchors.
+        weights: How much each member counts; see :mod:`mmgraph.functional.readout`.
+        show: Radius of the subgraph that a hit carries; by default ``hops``. For a model that reads subgraphs out
+            itself (:class:`~mmgraph.layers.Readout`) ``hops`` is 0, and this its radius.
         kind: ``exact``, or one of faiss's: ``flat``, ``hnsw``, ``ivf``.
 
     Raises:
@@ -54,9 +67,9 @@ def index_subgraphs(
     options: dict[str, Any] = {
         "metadata": {**metadata, "part": parts_of(graph, model.anchor)},
         "fingerprint": schema.fingerprint,
-        "subgraph": lambda row: subgraph(graph, schema, row, hops=hops),
+        "subgraph": lambda row: subgraph(graph, schema, row, hops=hops if show is None else show),
     }
-    vectors = embed(model, graph, hops=hops)
+    vectors = embed(model, graph, hops=hops, weights=weights)
     if kind == "exact":
         return Exact(vectors, names, **options)
     if kind not in ("flat", "hnsw", "ivf"):
@@ -65,10 +78,17 @@ def index_subgraphs(
 
 
 @torch.no_grad()
-def embed(model: Model, graph: HeteroData, *, hops: int = 1) -> np.ndarray:
-    """The vectors of the subgraphs around the anchors, ``[anchors, channels]``, made without seeing a label."""
+def embed(model: Model | Aligner, graph: HeteroData, *, hops: int = 1, weights: Weights = "mean") -> np.ndarray:
+    """The vectors of the subgraphs around the anchors, ``[anchors, channels]``, made without seeing a label.
+
+    Where no relation joins anchors, those of the anchors alone.
+    """
     model.eval()
-    vectors: np.ndarray = model.embed_subgraphs(view(graph, model.schema), hops=hops).cpu().numpy()
+    states = model.embed(view(graph, model.schema))
+    joins = [graph[relation].edge_index for relation in model.schema.relations(model.anchor)]
+    if hops and joins:
+        states = readout(states, torch.cat(joins, dim=1), hops=hops, weights=weights)
+    vectors: np.ndarray = states.cpu().numpy()
     return vectors
 
 
@@ -116,6 +136,14 @@ def labels_of(graph: HeteroData, schema: Schema, target: str) -> list[str | None
     """The class of each node that carries a target, ``None`` where it is not known."""
     spec = schema.target(target)
     return [spec.classes[number] if number >= 0 else None for number in graph[spec.node][spec.attribute].tolist()]
+
+
+def anchor_labels(graph: HeteroData, schema: Schema) -> list[str | None]:
+    """The class of each anchor, by the first target of theirs that has classes; ``None`` where it is not known."""
+    for name, target in schema.targets.items():
+        if target.classes and target.node == schema.anchor:
+            return labels_of(graph, schema, name)
+    return [None] * graph[schema.anchor].num_nodes
 
 
 def parts_of(graph: HeteroData, anchor: str) -> list[str]:

@@ -22,6 +22,17 @@ Terms: TypeAlias = dict[str, Tensor]
 """The scalar terms of an objective; ``"total"`` is the one to minimise."""
 
 
+class Seen(NamedTuple):
+    """What one view says of the anchors, in one space: zeros where the view has nothing of an anchor."""
+
+    states: Tensor  # [anchors, channels]
+    present: Tensor  # [anchors] of bool
+
+
+Spaces: TypeAlias = Mapping[str, Mapping[str, Seen]]
+"""Space → view → what it says of the anchors there."""
+
+
 class EdgeSet(NamedTuple):
     """The edges of one type: ``index[0]`` are source rows, ``index[1]`` target rows."""
 

@@ -49,6 +49,8 @@ class Scene:
         with torch.no_grad():
             outputs = self.call(self.features, counts, self.edges)
             said = model(self.graph)
+        if not isinstance(said, Tensor):
+            raise ConfigError(f"A model to explain must give [anchors, outputs], got a {type(said).__name__}")
         if said.shape != outputs.shape or said.dim() != 2 or len(said) != counts[self.anchor]:
             raise ConfigError(
                 f"A model to explain must give [anchors, outputs], [{counts[self.anchor]}, …] here, "

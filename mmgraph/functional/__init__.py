@@ -1,11 +1,15 @@
 """The mathematics: pure functions on tensors, each beside its formula and its source."""
 
 from mmgraph.functional.adjacency import Adjacency
+from mmgraph.functional.assignment import marginal, sinkhorn, transport
 from mmgraph.functional.attention import attention, attention_weights
 from mmgraph.functional.attention_blocks import Blocks, find_blocks
 from mmgraph.functional.cells import Search, nearest_rows
 from mmgraph.functional.chains import coupled_chains, coupled_chains_loopy, path_score
+from mmgraph.functional.contrastive import edge_nce, masked_nce, mined_pairs, sigmoid_nce, transformed_pairs
+from mmgraph.functional.correlation import CCA, cca, correlation_loss
 from mmgraph.functional.dense import product
+from mmgraph.functional.distributed import gather_edges, gather_rows
 from mmgraph.functional.fusion import (
     attention_parts,
     bilinear_parts,
@@ -35,44 +39,69 @@ from mmgraph.functional.kernels import (
 from mmgraph.functional.kmeans import kmeans
 from mmgraph.functional.levels import levels
 from mmgraph.functional.lstm import Schedule, lstm
+from mmgraph.functional.margin import (
+    affinity,
+    bidirectional_ranking,
+    cosine_alignment,
+    devise,
+    hinge_ranking,
+    perceptual_correlation,
+    ranking_terms,
+    structure_ranking,
+)
 from mmgraph.functional.message import aggregate, edge_softmax, symmetric_norm
 from mmgraph.functional.propagation import propagate_labels, propagated_labels
 from mmgraph.functional.reach import pool_reached, reach
+from mmgraph.functional.readout import part_of, random_features, readout, subgraphs
 from mmgraph.functional.recurrent import gru
 from mmgraph.functional.relational import Relation, relational
 from mmgraph.functional.similarity import agreement, closeness, distance, nearest, rbf
 from mmgraph.functional.spectrogram import deltas, log_mel, mfcc
 from mmgraph.functional.stretch import stretch
 from mmgraph.functional.temporal import Clock, closest, positions, preceding, within
+from mmgraph.functional.warping import Warp, dtw, soft_dtw, warp
 
 __all__ = [
+    "CCA",
     "Adjacency",
     "Blocks",
     "Clock",
     "Relation",
     "Schedule",
     "Search",
+    "Warp",
+    "affinity",
     "aggregate",
     "agreement",
     "attention",
     "attention_parts",
     "attention_weights",
+    "bidirectional_ranking",
     "bilinear_parts",
+    "cca",
     "centre_kernel",
     "closeness",
     "closest",
     "combine_kernels",
     "concat_parts",
+    "correlation_loss",
+    "cosine_alignment",
     "cosine_kernel",
     "coupled_chains",
     "coupled_chains_loopy",
     "deltas",
+    "devise",
     "distance",
+    "dtw",
+    "edge_nce",
     "edge_softmax",
     "find_blocks",
     "gated_parts",
     "gather",
+    "gather_edges",
+    "gather_rows",
     "gru",
+    "hinge_ranking",
     "kernel_alignment",
     "kernel_ridge",
     "kmeans",
@@ -81,15 +110,20 @@ __all__ = [
     "log_mel",
     "low_rank_parts",
     "lstm",
+    "marginal",
+    "masked_nce",
     "median_distance",
     "mfcc",
+    "mined_pairs",
     "mix_parts",
     "nearest",
     "nearest_rows",
     "normalise_trace",
     "outer_parts",
+    "part_of",
     "part_softmax",
     "path_score",
+    "perceptual_correlation",
     "polynomial_kernel",
     "pool_reached",
     "positions",
@@ -98,13 +132,24 @@ __all__ = [
     "product_parts",
     "propagate_labels",
     "propagated_labels",
+    "random_features",
+    "ranking_terms",
     "rbf",
     "rbf_kernel",
     "reach",
+    "readout",
     "relational",
+    "sigmoid_nce",
     "signed_root",
+    "sinkhorn",
+    "soft_dtw",
     "stretch",
+    "structure_ranking",
+    "subgraphs",
     "sum_parts",
     "symmetric_norm",
+    "transformed_pairs",
+    "transport",
+    "warp",
     "within",
 ]

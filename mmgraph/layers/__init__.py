@@ -12,6 +12,7 @@ A layer takes the states of all node types and the edges of all types, and gives
 | :class:`KernelRidge` | :math:`\sum_{u \ne v} a_u K_{uv} + b`, with K the sum of all relations | :math:`m_v` | – |
 | :class:`LSTM` | :math:`\sum_r \sum_u U_r h_u`, of states that are computed already | LSTM, in the edges' order | yes |
 | :class:`MultiViewLSTM` | :math:`U_{vv} D_\alpha h_v + \sum_u U_{vu} D_\beta h_u` | LSTM, a memory a view | yes |
+| :class:`Readout` | :math:`\sum_{d(u, v) \le k} w_u h_u`, a subgraph's members | :math:`m_v` | yes |
 | :class:`Smooth` | :math:`\mathrm{mean}_r \mathrm{mean}_u h_u` | :math:`(1-\alpha) h^0_v + \alpha m_v` | yes |
 """
 
@@ -22,6 +23,8 @@ from mmgraph.layers.gcn import GCN, Mean
 from mmgraph.layers.kernel_ridge import KernelRidge
 from mmgraph.layers.lstm import LSTM
 from mmgraph.layers.multiview import MultiViewLSTM
+from mmgraph.layers.parts import gather_parts
+from mmgraph.layers.readout import Readout
 from mmgraph.layers.smooth import Smooth
 from mmgraph.layers.stack import Stack
 
@@ -35,8 +38,10 @@ __all__ = [
     "Layer",
     "Mean",
     "MultiViewLSTM",
+    "Readout",
     "Smooth",
     "Stack",
     "adjacency",
     "edge_sets",
+    "gather_parts",
 ]

@@ -96,7 +96,7 @@ def _context(story: Story) -> dict[str, Any]:
         "verdicts": verdicts,
         "facts": _facts(results),
         "rows": rows,
-        "metrics": [results.metric, *(metric for metric in results.metrics if metric != results.metric)],
+        "metrics": table.columns(results),
         "published": table.quoted(story.published, results.metrics),
         "shown": [[panel for panel in line if panel.svg] for line in panels],
         "explained": explain.section(story.explained) if story.explained is not None else None,

@@ -22,11 +22,14 @@ ABOUT = {
     "flat_linear": "one logistic regression",
     "late_linear": "one regression a modality",
     "majority": "shares of the classes: chance",
+    "noise": "same model, noise for features",
+    "cca": "canonical correlation, linear",
+    "chance": "random vectors",
 }
 """Control → what it is, in a few words (see :mod:`mmgraph.tasks.controls`)."""
 
 
-QUESTIONS = {"no_graph": "The graph", "flat_linear": "The network"}
+QUESTIONS = {"no_graph": "The graph", "flat_linear": "The network", "cca": "The aligner"}
 SAID = {"good": "helps", "bad": "hurts", "none": "shows no difference"}
 
 
@@ -66,6 +69,11 @@ class Quoted(NamedTuple):
     source: str
     values: Mapping[str, str]
     others: str
+
+
+def columns(results: Results) -> list[str]:
+    """The metrics of the table, the main one first; those of single pairs of views are in the results alone."""
+    return [results.metric, *(name for name in results.metrics if name != results.metric and " " not in name)]
 
 
 def table(results: Results) -> list[Row]:
@@ -186,7 +194,7 @@ def probability(value: float) -> str:
 
 
 def _row(results: Results, variant: str, gap: Difference | None, limit: float, scale: tuple[float, float]) -> Row:
-    scores = [_score(results, variant, metric) for metric in results.metrics]
+    scores = [_score(results, variant, metric) for metric in columns(results)]
     about = ABOUT.get(variant, "")
     if variant.startswith("without:"):
         about = "same model, one modality less"

@@ -225,6 +225,7 @@ def _cells(trial: Trial, how: Strategy, points: Sequence[tuple[str, float]], sha
     found = [kept(path, trial.digest) for path in paths]
     if all(found):
         return [cell for cell in found if cell is not None]
+    assert isinstance(trial.task, NodeClassification)
     filling = _Filling(trial.task.schema, trial.task.name, "leave" if how == "dropout" else how)
     trial = trial._replace(task=filling)
     lacking = [_dropped(trial, *point, shared) for point in points]
@@ -290,12 +291,12 @@ def _with_tokens(make_model: MakeModel, view: HeteroData) -> MakeModel:
 
 
 def _trial(number: int, built: Sequence[Given], target: str | None, metric: str, settings: Mapping[str, Any]) -> Trial:
-    trial = Trial.of(number, built, target)
+    trial = Trial.of(number, built, lambda schema: NodeClassification(schema, target))
     if metric not in trial.task.metrics:
         raise ConfigError(f"metric must be one of {list(trial.task.metrics)}, got {metric!r}")
-    if trial.task.target.node != trial.task.schema.anchor:
+    if trial.task.node != trial.task.schema.anchor:
         raise ConfigError(
-            f"The target must be of the anchor {trial.task.schema.anchor!r}, got one of {trial.task.target.node!r}"
+            f"The target must be of the anchor {trial.task.schema.anchor!r}, got one of {trial.task.node!r}"
         )
     text = trial.digest + json.dumps(settings, sort_keys=True, default=str)
     return trial._replace(digest=hashlib.sha256(text.encode()).hexdigest())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import torch
 from torch import Tensor
+
+from mmgraph.schema import Schema, view
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -19,7 +22,23 @@ class Task(ABC):
 
     Promises: no label that may not be seen is in a view; perfect predictions get the best score; predictions
     made from noise score at chance.
+
+    Attributes:
+        schema: What the graph means.
+        node: The node type whose rows are asked about; its masks are the parts of the split.
+        classes: Names of the classes, if the answers are about classes.
+        controls: The controls that apply, see :mod:`mmgraph.tasks.controls`.
     """
+
+    schema: Schema
+    node: str
+    classes: Sequence[str] = ()
+    controls: tuple[str, ...] = ()
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that :meth:`evaluate` knows."""
 
     @abstractmethod
     def view(self, graph: HeteroData, part: Part) -> HeteroData:
@@ -34,3 +53,20 @@ class Task(ABC):
         self, predictions: Tensor, graph: HeteroData, part: Part = "test", *, metrics: Collection[str] | None = None
     ) -> dict[str, float]:
         """Gives the scores of the predictions for one part, from the whole graph's labels."""
+
+
+def seen_by(schema: Schema, node: str, graph: HeteroData, part: Part, *, labels: Collection[str]) -> HeteroData:
+    """What may be seen in order to answer for one part: training labels, and all nodes that the regime doesn't hide.
+
+    In the regimes ``cohort_hidden`` and ``single_query`` training is blind to who will be asked for, and who is asked
+    for to those of the other part.
+    """
+    store = graph[node]
+    keep = None
+    if schema.regime != "transductive":
+        unseen = torch.zeros_like(store.train_mask)
+        for other in ("val", "test"):
+            if other != part:
+                unseen |= store[f"{other}_mask"]
+        keep = {node: ~unseen}
+    return view(graph, schema, keep=keep, labels=dict.fromkeys(labels, store.train_mask))

@@ -8,6 +8,11 @@
 | ``flat_linear`` | logistic regression on all features side by side | whether a network is needed |
 | ``late_linear`` | mean of one logistic regression a modality | the same, robust to many columns |
 | ``majority`` | the shares of the classes in training | chance |
+| ``noise`` | the same model, trained and asked on noise in place of features | whether edges give the answer |
+| ``cca`` | canonical correlation analysis of all features (Hotelling 1936) | whether an aligner is needed |
+| ``chance`` | random vectors | chance |
+
+Retrieval has the last three, and the first two where there are relations; classification the others.
 
 ``without:<modality>`` takes the modality's nodes and the relations made from them; relations made from phenotypes stay.
 A modality that reaches the anchor along a relation (the picture that a question is about) is gone in ``no_graph``, and
@@ -29,15 +34,20 @@ from torch import Tensor
 
 from mmgraph.errors import ConfigError
 from mmgraph.functional.adjacency import Adjacency
+from mmgraph.functional.correlation import cca
 from mmgraph.functional.gather import gather
 from mmgraph.schema import NodeSpec, Schema
 from mmgraph.schema.view import empty_edges
-from mmgraph.tasks.base import Part
-from mmgraph.tasks.node_classification import NodeClassification
+from mmgraph.tasks.base import Part, Task
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
+    from mmgraph.tasks.node_classification import NodeClassification
+    from mmgraph.tasks.retrieval import Retrieval
+
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # strengths that canonical correlation analysis chooses from
+WIDTHS = (4, 8, 16, 32, 64, 128, 256)  # and widths
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)  # inverse penalties that the linear controls choose from
 
 
@@ -56,14 +66,29 @@ def default_controls(schema: Schema) -> tuple[str, ...]:
     return (*graph, *without, *linear, "majority")
 
 
+def alignment_controls(schema: Schema, views: Sequence[str]) -> tuple[str, ...]:
+    """The controls that apply to retrieval across some views.
+
+    Example:
+        >>> from mmgraph.schema import EdgeSpec, NodeSpec
+        >>> edges = dict.fromkeys([("image", "of", "a"), ("text", "of", "a")], EdgeSpec())
+        >>> schema = Schema(nodes=dict.fromkeys(["a", "image", "text"], NodeSpec()), edges=edges, anchor="a")
+        >>> alignment_controls(schema, ["image", "text"])
+        ('noise', 'cca', 'chance')
+    """
+    graph = ("no_graph", "shuffled_edges") if _relations(schema) else ()
+    linear = ("cca",) if len(views) > 1 and all(name in _sources(schema) for name in views) else ()
+    return (*graph, "noise", *linear, "chance")
+
+
 def control_graph(name: str, graph: HeteroData, schema: Schema, *, seed: int = 0) -> HeteroData:
     """The graph that a control trains and tests on; the one given is left as it is.
 
     Args:
-        name: ``no_graph``, ``shuffled_edges`` or ``without:<modality>``.
+        name: ``no_graph``, ``shuffled_edges``, ``noise`` or ``without:<modality>``.
         graph: The whole graph.
         schema: What it means.
-        seed: Of the shuffle.
+        seed: Of the shuffle, or the noise.
 
     Raises:
         ConfigError: No such control, or no such modality.
@@ -82,16 +107,18 @@ def control_graph(name: str, graph: HeteroData, schema: Schema, *, seed: int = 0
             empty_edges(changed[relation])
     elif name == "shuffled_edges":
         _shuffle(changed, schema, seed)
+    elif name == "noise":
+        _make_noise(changed, schema, seed)
     elif name.startswith("without:") and name.removeprefix("without:") in schema.paths:
         _leave_out(changed, schema, name.removeprefix("without:"))
     else:
-        known = [one for one in default_controls(schema) if one not in BASELINES]
+        known = [one for one in (*default_controls(schema), "noise") if one not in BASELINES]
         raise ConfigError(f"A control that changes the graph must be one of {known}, got {name!r}")
     return changed
 
 
-def baseline(name: str, folds: Sequence[HeteroData], task: NodeClassification, part: Part = "test") -> Tensor:
-    """What a control without a graph model predicts, ``[rows of the part, classes]``.
+def baseline(name: str, folds: Sequence[HeteroData], task: Task, part: Part = "test") -> Tensor:
+    """What a control without a graph model answers: ``[rows, classes]``, or for retrieval ``[rows, views, channels]``.
 
     Args:
         name: One of :data:`BASELINES`.
@@ -103,8 +130,9 @@ def baseline(name: str, folds: Sequence[HeteroData], task: NodeClassification, p
     Raises:
         ConfigError: No such control.
     """
-    if name not in BASELINES:
-        raise ConfigError(f"A control without a graph model must be one of {sorted(BASELINES)}, got {name!r}")
+    if name not in BASELINES or name not in task.controls:
+        known = sorted(set(BASELINES).intersection(task.controls))
+        raise ConfigError(f"A control without a graph model must be one of {known}, got {name!r}")
     return BASELINES[name](folds if part == "test" else folds[:1], task, part)
 
 
@@ -122,10 +150,49 @@ def _late_linear(folds: Sequence[HeteroData], task: NodeClassification, part: Pa
     return _best_linear(folds, task, part, lambda columns: columns)
 
 
-BASELINES: dict[str, Callable[[Sequence[HeteroData], NodeClassification, Part], Tensor]] = {
+def _cca(folds: Sequence[HeteroData], task: Retrieval, part: Part) -> Tensor:
+    """Canonical correlation analysis of the views' features, of the width and strength best on validation."""
+    graph, metric = folds[0], "mrr" if "mrr" in task.metrics else "class_map"
+    store = graph[task.node]
+    columns = _columns(graph, task.schema)
+    xs = [columns[name] for name in task.views]
+    train = store.train_mask & torch.stack([x.isfinite().all(dim=1) for x in xs]).all(dim=0)
+    xs = [_principal(x, train) for x in xs]
+    best = (-1.0, torch.empty(0))
+    for ridge in RIDGES:
+        found = cca([x[train] for x in xs], channels=min(WIDTHS[-1], *(x.shape[1] for x in xs)), ridge=ridge)
+        vectors = torch.stack([found.project(x, view) for view, x in enumerate(xs)], dim=1)
+        for width in [one for one in WIDTHS if one <= vectors.shape[2]] or [vectors.shape[2]]:
+            score = task.evaluate(vectors[store.val_mask, :, :width], graph, "val", metrics=[metric])[metric]
+            best = max(best, (score, vectors[store[f"{part}_mask"], :, :width]), key=lambda one: one[0])
+    return best[1].float()
+
+
+def _principal(x: Tensor, train: Tensor) -> Tensor:
+    """The first ``WIDTHS[-1]`` principal components of training, where there are more columns than that."""
+    if x.shape[1] <= WIDTHS[-1]:
+        return x
+    centre = x[train].mean(dim=0)
+    _, vectors = torch.linalg.eigh((x[train] - centre).double().T.cov())
+    return (x - centre) @ vectors[:, -WIDTHS[-1] :].flip(1).to(x.dtype)
+
+
+def _chance(folds: Sequence[HeteroData], task: Retrieval, part: Part) -> Tensor:
+    store = folds[0][task.node]
+    sources = _sources(task.schema)
+    everyone = torch.ones_like(store.train_mask)
+    found = [_present(folds[0], task.schema, name) if name in sources else everyone for name in task.views]
+    there = torch.stack(found, dim=1)[store[f"{part}_mask"]]
+    vectors = torch.randn(*there.shape, 8, generator=torch.Generator().manual_seed(len(there)))
+    return vectors.masked_fill(~there[:, :, None], float("nan"))
+
+
+BASELINES: dict[str, Callable[[Sequence[HeteroData], Any, Part], Tensor]] = {
     "flat_linear": _flat_linear,
     "late_linear": _late_linear,
     "majority": _majority,
+    "cca": _cca,
+    "chance": _chance,
 }
 
 
@@ -136,7 +203,9 @@ def _best_linear(
     arrange: Callable[[list[Tensor]], list[Tensor]],
 ) -> Tensor:
     """Logistic regressions of the strength with the least log loss on validation, averaged over the folds."""
-    columns = [arrange(_columns(graph, task.schema)) for graph in folds]
+    columns = [
+        arrange([x.nan_to_num(0.0) for x in _columns(graph, task.schema).values()]) for graph in folds
+    ]  # absent: the mean, if scaled
     tried = []
     for strength in STRENGTHS:
         losses, predictions = [], []
@@ -165,19 +234,52 @@ def _linear(graph: HeteroData, task: NodeClassification, xs: list[Tensor], stren
     return predict
 
 
-def _columns(graph: HeteroData, schema: Schema) -> list[Tensor]:
-    """The features of the anchors, one matrix a modality; the mean (0, if scaled) where it is absent."""
+def _columns(graph: HeteroData, schema: Schema) -> dict[str, Tensor]:
+    """The features of the anchors, one matrix a modality; NaN where it is absent."""
     anchor = schema.anchor or next(iter(schema.nodes))
-    columns = []
+    columns = {}
     for modality, path in schema.paths.items():
         x, present = _flat(graph[modality], schema.nodes[modality]), None
         for edge in path:
             step = Adjacency(graph[edge].edge_index, len(x), graph[edge[2]].num_nodes)
             x, present = gather(x, step, present)
-        columns.append(x)
+        assert present is not None
+        columns[modality] = x.masked_fill(~present[:, None], float("nan"))
     if schema.nodes[anchor].channels:
-        columns.append(graph[anchor].x)
+        columns[anchor] = graph[anchor].x
     return columns
+
+
+def _sources(schema: Schema) -> tuple[str, ...]:
+    """What features can be of: the modalities, and the anchor if it has some."""
+    own = (schema.anchor,) if schema.anchor and schema.nodes[schema.anchor].channels else ()
+    return (*schema.paths, *own)
+
+
+def _present(graph: HeteroData, schema: Schema, name: str) -> Tensor:
+    """Which anchors have a node of a modality, ``[anchors]``."""
+    rows = graph[name].num_nodes
+    there = torch.ones(rows, 1).bool()
+    for edge in schema.paths.get(name, ()):
+        source, target = graph[edge].edge_index
+        reached = torch.zeros(graph[edge[2]].num_nodes, 1).bool()
+        reached[target[there[source, 0]]] = True
+        there = reached
+    return there[:, 0]
+
+
+def _make_noise(graph: HeteroData, schema: Schema, seed: int) -> None:
+    """Puts noise in the place of all features: Gaussian for numbers, uniform over what there is for whole ones."""
+    generator = torch.Generator().manual_seed(seed)
+    for node in _sources(schema):
+        store = graph[node]
+        for name in [key for key in ("x", *schema.nodes[node].attributes) if key in store]:
+            old = store[name]
+            if old.dtype.is_floating_point:
+                store[name] = torch.randn(old.shape, generator=generator).to(old.dtype)
+            elif old.numel():
+                least, most = int(old.min()), int(old.max())
+                store[name] = torch.randint(least, most + 1, old.shape, generator=generator).to(old.dtype)
 
 
 def _flat(store: Any, spec: NodeSpec) -> Tensor:

@@ -10,25 +10,13 @@ from torch import Tensor
 from torchmetrics.functional import classification as tm
 
 from mmgraph.errors import DataError, SchemaError
-from mmgraph.schema import Schema, view
-from mmgraph.tasks.base import Part, Task
+from mmgraph.schema import Schema
+from mmgraph.tasks.base import Part, Task, seen_by
+from mmgraph.tasks.controls import default_controls
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
-HIGHER_IS_BETTER = {
-    "accuracy": True,
-    "balanced_accuracy": True,
-    "f1": True,
-    "f1_macro": True,
-    "f1_weighted": True,
-    "auroc": True,
-    "correlation": True,
-    "brier": False,
-    "ece": False,
-    "log_loss": False,
-    "mae": False,
-}
 BINARY = ("f1", "correlation", "mae")  # metrics of the probability of the second of two classes
 
 
@@ -82,18 +70,11 @@ class NodeClassification(Task):
         self.beside = tuple(name for name in beside if name != target)
         if odd := [name for name in self.beside if schema.target(name).node != self.target.node]:
             raise SchemaError(f"Targets beside {target!r} must be of {self.target.node!r} as it is, got {odd}")
+        self.node, self.classes, self.controls = self.target.node, self.target.classes, default_controls(schema)
 
     def view(self, graph: HeteroData, part: Part) -> HeteroData:
         """Gives what may be seen in order to answer for one part."""
-        store = graph[self.target.node]
-        keep = None
-        if self.schema.regime != "transductive":
-            unseen = torch.zeros_like(store.train_mask)
-            for other in ("val", "test"):
-                if other != part:
-                    unseen |= store[f"{other}_mask"]
-            keep = {self.target.node: ~unseen}
-        return view(graph, self.schema, keep=keep, labels=dict.fromkeys((self.name, *self.beside), store.train_mask))
+        return seen_by(self.schema, self.node, graph, part, labels=(self.name, *self.beside))
 
     def answers(self, outputs: Tensor | Mapping[str, Tensor], view: HeteroData, part: Part) -> Tensor:
         """Gives the class probabilities ``[rows of the part, classes]`` from logits ``[nodes, classes]``.

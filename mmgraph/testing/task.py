@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmgraph.schema import Schema, TargetSpec
 from mmgraph.tasks import Part, Task
-from mmgraph.tasks.node_classification import HIGHER_IS_BETTER
+from mmgraph.tasks.metrics import HIGHER_IS_BETTER
 from mmgraph.testing.expect import difference, expect, name_of, untouched
 from mmgraph.testing.perturb import with_new_labels
 

@@ -17,7 +17,7 @@ from mmgraph.data import NeighbourLoader, NeighbourSampler, NodeSeeds
 from mmgraph.decoders import Heads
 from mmgraph.errors import ConfigError
 from mmgraph.layers import Layer, Stack
-from mmgraph.schema import Schema, TargetSpec
+from mmgraph.schema import TargetSpec
 from mmgraph.tasks import Part, Task
 
 if TYPE_CHECKING:
@@ -39,11 +39,14 @@ def training_batches(task: Task, view: HeteroData, config: FitConfig, *, labelle
         labelled: Leave out the rows without a label.
 
     Raises:
-        ConfigError: The task is not about the nodes of a type.
+        ConfigError: Labelled rows of a task without labels.
         DataError: There is no such row.
     """
-    target = target_of(task)
-    seeds = known(view[target.node][target.attribute]) if labelled else view[target.node].train_mask
+    if labelled:
+        target = target_of(task)
+        seeds = known(view[target.node][target.attribute])
+    else:
+        seeds = view[task.node].train_mask
     return _loader(task, view, seeds, config, shuffle=True)
 
 
@@ -51,10 +54,9 @@ def part_batches(task: Task, view: HeteroData, part: Part, config: FitConfig) ->
     """The rows of a part in batches, in their order, or (with ``batch_by``) group by group: :func:`in_order` sorts.
 
     Raises:
-        ConfigError: The task is not about the nodes of a type.
         DataError: The part is empty.
     """
-    return _loader(task, view, view[target_of(task).node][f"{part}_mask"], config, shuffle=False)
+    return _loader(task, view, view[task.node][f"{part}_mask"], config, shuffle=False)
 
 
 def in_order(answers: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
@@ -71,7 +73,7 @@ def in_order(answers: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
 
 def asked(task: Task, batch: HeteroData, part: Part) -> Tensor:
     """Which rows of the whole graph a batch asks for, ``[answers]``."""
-    store = batch[target_of(task).node]
+    store = batch[task.node]
     rows: Tensor = store.n_id[store[f"{part}_mask"]]
     return rows.cpu()
 
@@ -86,13 +88,12 @@ def predict(model: nn.Module, task: Task, view: HeteroData, part: Part, config: 
     return in_order(*zip(*found, strict=True))
 
 
-def check_batched(model: nn.Module, task: Task, view: HeteroData, config: FitConfig) -> None:
+def check_batched(model: nn.Module, view: HeteroData, config: FitConfig) -> None:
     """Checks that batches hold all that a model reads.
 
     Raises:
-        ConfigError: The model passes more rounds of messages than ``hops``, or the task is not about nodes.
+        ConfigError: The model passes more rounds of messages than ``hops``.
     """
-    target_of(task)
     needed = rounds(model) if _relations(view) else 0
     if config.hops < needed:
         raise ConfigError(
@@ -120,16 +121,16 @@ def rounds(module: nn.Module) -> int:
 
 
 def target_of(task: Task) -> TargetSpec:
-    """What a task asks of the nodes of a type.
+    """The target whose labels are learned.
 
     Raises:
-        ConfigError: It asks something else.
+        ConfigError: The task has none.
     """
     target = getattr(task, "target", None)
     if not isinstance(target, TargetSpec):
         raise ConfigError(
-            f"batch_size needs a task about the nodes of a type, e.g. NodeClassification, got {type(task).__name__}; "
-            "train on the whole graph with batch_size=None"
+            f"Learning from labels needs a task with a target, e.g. NodeClassification, got {type(task).__name__}; "
+            "give an objective that needs none"
         )
     return target
 
@@ -146,28 +147,26 @@ def known(labels: Tensor) -> Tensor:
 
 def _loader(task: Task, view: HeteroData, seeds: Tensor, config: FitConfig, *, shuffle: bool) -> NeighbourLoader:
     assert config.batch_size is not None
-    target, relations, paths = target_of(task), _relations(view), _paths(task, view)
-    inner = any(relation[2] != target.node for relation in relations)  # their sources must have all their edges, too
+    relations, paths = _relations(view), _paths(task, view)
+    inner = any(relation[2] != task.node for relation in relations)  # their sources must have all their edges, too
     last = max([1, *map(len, paths)])  # hops to the modality nodes
     hops = config.hops + max(last, 1 + int(inner and config.hops > 0))
     followed = {edge for path in paths for edge in path}
     skipped = {edge for edge in relations if config.hops == 0 and edge not in followed}
     return NeighbourLoader(
         NeighbourSampler(view, {edge: [0 if edge in skipped else -1] * hops for edge in view.edge_types}),
-        NodeSeeds(target.node, seeds),
-        groups=None if config.batch_by is None else _groups(view, target.node, config.batch_by)[seeds],
+        NodeSeeds(task.node, seeds),
+        groups=None if config.batch_by is None else _groups(view, task.node, config.batch_by)[seeds],
         batch_size=config.batch_size,
         shuffle=shuffle,
         seed=config.seed,
-        transform=_OfSeedsAlone(target.node, _labels(task)),
+        transform=_OfSeedsAlone(task.node, _labels(task)),
     )
 
 
 def _paths(task: Task, view: HeteroData) -> list[tuple[tuple[str, str, str], ...]]:
     """The ways from modality nodes to the anchor that a view has."""
-    schema = getattr(task, "schema", None)
-    paths = schema.paths.values() if isinstance(schema, Schema) else []
-    return [path for path in paths if all(edge in view.edge_types for edge in path)]
+    return [path for path in task.schema.paths.values() if all(edge in view.edge_types for edge in path)]
 
 
 def _groups(view: HeteroData, node: str, by: str) -> Tensor:
@@ -185,9 +184,9 @@ def _groups(view: HeteroData, node: str, by: str) -> Tensor:
 
 def _labels(task: Task) -> list[str]:
     """The tensors of the labels that are in a task's views: of its target, and of those beside it."""
-    schema = getattr(task, "schema", None)
-    beside = [schema.target(name).attribute for name in getattr(task, "beside", ()) if isinstance(schema, Schema)]
-    return [target_of(task).attribute, *beside]
+    target = getattr(task, "target", None)
+    own = [target.attribute] if isinstance(target, TargetSpec) else []
+    return [*own, *(task.schema.target(name).attribute for name in getattr(task, "beside", ()))]
 
 
 def _relations(view: HeteroData) -> list[tuple[str, str, str]]:

@@ -10,9 +10,8 @@ from safetensors.torch import save
 
 from mmgraph.errors import ConfigError
 from mmgraph.files import write_bytes, write_json
-from mmgraph.schema import Schema
-from mmgraph.tasks import BASELINES, baseline, control_graph, default_controls
-from mmgraph.tasks.node_classification import HIGHER_IS_BETTER
+from mmgraph.tasks import BASELINES, NodeClassification, Task, baseline, control_graph
+from mmgraph.tasks.metrics import higher_is_better
 from mmgraph.train.fit import FitConfig, Fitted
 from mmgraph.train.results import FULL, Cell, Results
 from mmgraph.train.threads import limited
@@ -20,6 +19,7 @@ from mmgraph.train.trial import (
     Given,
     MakeModel,
     MakeObjective,
+    MakeTask,
     MakeTransform,
     Trial,
     Ways,
@@ -44,6 +44,7 @@ def evaluate(
     make_objective: MakeObjective | None = None,
     rival_objectives: Mapping[str, MakeObjective] | None = None,
     make_transform: MakeTransform | None = None,
+    make_task: MakeTask | None = None,
     target: str | None = None,
     metric: str = "accuracy",
     folder: Path | None = None,
@@ -68,6 +69,7 @@ def evaluate(
         rival_objectives: The objectives of rivals that are trained in another way, by name; one that is not among
             ``rivals`` has the full model.
         make_transform: Schema → what each training step is changed by; see :func:`~mmgraph.train.fit.fit`.
+        make_task: Schema → what is asked; by default :class:`~mmgraph.tasks.NodeClassification` of the target.
         target: Name of the target; by default the only one.
         metric: The metric that the verdict is about.
         folder: Where cells are kept.
@@ -99,16 +101,19 @@ def evaluate(
     rivals = {**dict.fromkeys(rival_objectives, make_model), **(rivals or {})}
     if runs < 1 or folds < 1:
         raise ConfigError(f"runs and folds must be at least 1, got runs={runs}, folds={folds}")
+    make_task = make_task or (lambda schema: NodeClassification(schema, target))
     cells: list[Cell] = []
     classes: Sequence[str] = ()
+    directions: dict[str, bool] = {}
     with bar(shown=progress) as shown, limited(config.threads):
         step = shown.add_task("", total=None)
         for number in range(runs):
-            trial = Trial.of(number, [build(number, fold) for fold in range(folds)], target)
-            classes = trial.task.target.classes
-            names = _variants(trial.task.schema, controls, rivals)
+            trial = Trial.of(number, [build(number, fold) for fold in range(folds)], make_task)
+            classes = trial.task.classes
+            names = _variants(trial.task, controls, rivals)
             if metric not in trial.task.metrics:
                 raise ConfigError(f"metric must be one of {list(trial.task.metrics)}, got {metric!r}")
+            directions = {name: higher_is_better(name) for name in trial.task.metrics}
             shown.update(step, total=runs * len(names))
             for name in names:
                 shown.update(step, description=f"run {number + 1}/{runs}: {name}")
@@ -123,7 +128,7 @@ def evaluate(
                         shutil.rmtree(_fits(path).parent, ignore_errors=True)  # one fit is under way at a time
                 cells.append(cell)
                 shown.advance(step)
-    return Results(cells, metric, HIGHER_IS_BETTER, classes)
+    return Results(cells, metric, directions, classes)
 
 
 def _cell(trial: Trial, name: str, ways: Ways, path: Path | None) -> Cell:
@@ -138,7 +143,7 @@ def _cell(trial: Trial, name: str, ways: Ways, path: Path | None) -> Cell:
 def _fit_folds(trial: Trial, name: str, ways: Ways, path: Path | None) -> list[Fitted]:
     """Fits a variant on each fold."""
     schema, seed = trial.task.schema, ways.config.seed + trial.run
-    changed = name in default_controls(schema)
+    changed = name in trial.task.controls
     graphs = [control_graph(name, graph, schema, seed=seed) if changed else graph for graph in trial.folds]
     fitted = trial.fit(graphs, ways, None if path is None else _fits(path))
     if path is not None and name == FULL and trial.run == 0:
@@ -151,8 +156,8 @@ def _fits(cell: Path) -> Path:
     return cell.parents[1] / "fits" / cell.stem
 
 
-def _variants(schema: Schema, controls: Sequence[str] | None, rivals: Mapping[str, MakeModel]) -> list[str]:
-    known = default_controls(schema)
+def _variants(task: Task, controls: Sequence[str] | None, rivals: Mapping[str, MakeModel]) -> list[str]:
+    known = task.controls
     chosen = known if controls is None else tuple(controls)
     if unknown := [name for name in chosen if name not in known]:
         raise ConfigError(f"Controls must be among {list(known)}, got {unknown}")

@@ -20,7 +20,7 @@ from mmgraph.data import NeighbourLoader
 from mmgraph.errors import ArtifactError, ConfigError
 from mmgraph.objectives import Objective
 from mmgraph.tasks import Part, Task
-from mmgraph.tasks.node_classification import HIGHER_IS_BETTER
+from mmgraph.tasks.metrics import higher_is_better
 from mmgraph.train.balance import Balance, starved
 from mmgraph.train.batched import check_batched, part_batches, predict, training_batches
 from mmgraph.train.module import AtomicCheckpointIO, Best, Module
@@ -109,8 +109,7 @@ class FitConfig:
             )
         if self.balance is not None and self.balance < 0:
             raise ConfigError(f"balance must be at least 0, or None, got {self.balance}")
-        if self.monitor not in HIGHER_IS_BETTER:
-            raise ConfigError(f"monitor must be one of {sorted(HIGHER_IS_BETTER)}, got {self.monitor!r}")
+        higher_is_better(self.monitor)
 
 
 @dataclass(frozen=True)
@@ -199,7 +198,7 @@ def fit(
         1.0
     """
     config = config or FitConfig()
-    best = Best(config.monitor, higher_is_better=HIGHER_IS_BETTER[config.monitor])
+    best = Best(config.monitor, higher_is_better=higher_is_better(config.monitor))
     module = Module(model, objective, task, graph, config, transform)
     train, val = _loaders(model, objective, task, graph, config)
     checkpoint = None if folder is None else folder / CHECKPOINT
@@ -237,7 +236,7 @@ def _loaders(
     train, val = task.view(graph, "train"), task.view(graph, "val")
     if config.batch_size is None:
         return _one(train), _one(val)
-    check_batched(model, task, train, config)
+    check_batched(model, train, config)
     return training_batches(task, train, config, labelled=objective.labelled), part_batches(task, val, "val", config)
 
 
@@ -247,7 +246,7 @@ def _one(view: HeteroData) -> DataLoader:
 
 
 def _trainer(config: FitConfig, first: Sequence[Callback], folder: Path | None, *, progress: bool) -> pl.Trainer:
-    mode = "max" if HIGHER_IS_BETTER[config.monitor] else "min"
+    mode = "max" if higher_is_better(config.monitor) else "min"
     callbacks = list(first)
     if config.patience is not None:
         callbacks.append(EarlyStopping(f"val_{config.monitor}", mode=mode, patience=config.patience))

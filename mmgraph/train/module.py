@@ -18,7 +18,7 @@ from mmgraph.errors import ArtifactError, DataError
 from mmgraph.files import write_bytes
 from mmgraph.objectives import Objective
 from mmgraph.tasks import Task
-from mmgraph.train.batched import asked, in_order, target_of
+from mmgraph.train.batched import asked, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +75,7 @@ class Module(pl.LightningModule):
         if self.config.batch_size is None:
             self.log_dict(logged, batch_size=1)
         else:  # the mean over the seeds of an epoch
-            seeds = int(view[target_of(self.task).node].train_mask.sum())
+            seeds = int(view[self.task.node].train_mask.sum())
             self.log_dict(logged, batch_size=seeds, on_step=False, on_epoch=True)
         return terms["total"]
 

@@ -17,9 +17,13 @@ from scipy import stats
 from mmgraph.errors import ArtifactError, DataError
 
 FULL = "full"
-QUESTIONS = {"no_graph": "The graph", "flat_linear": "The network over a linear model"}  # what a control answers
+QUESTIONS = {  # what a control answers
+    "no_graph": "The graph",
+    "flat_linear": "The network over a linear model",
+    "cca": "The aligner over canonical correlation",
+}
 ANSWERS = {1: "helps", -1: "hurts", 0: "makes no difference that these runs could show"}
-SHOWN = ("accuracy", "f1_macro", "auroc")  # in the terminal; a report shows all
+SHOWN = ("accuracy", "f1_macro", "auroc", "recall@1", "recall@10", "class_map")  # in the terminal, with the main one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +214,9 @@ class Results:
             gap = self.difference(variant)
             range_ = f"{gap.mean:+.3f} {self.metric}, 95 % interval {gap.low:+.3f} to {gap.high:+.3f}"
             said.append(f"{subject} {ANSWERS[gap.sign]} ({range_}).")
+        if {"noise", "chance"} <= set(self.variants):
+            noise, chance = self.mean("noise", self.metric), self.mean("chance", self.metric)
+            said.append(f"With noise in place of all features {self.metric} is {noise:.3f}, by chance {chance:.3f}.")
         return " ".join(said)
 
     def rows(self, metrics: Sequence[str] | None = None) -> list[dict[str, Any]]:
@@ -225,7 +232,7 @@ class Results:
 
     def table(self, *, title: str = "") -> Table:
         """The table for a terminal: a row a variant, mean ± std a metric, the full model's lead with its interval."""
-        metrics = [metric for metric in SHOWN if metric in self.metrics]
+        metrics = [metric for metric in dict.fromkeys((*SHOWN, self.metric)) if metric in self.metrics]
         caption = f"mean ± std over {self.runs} runs; lead: full model minus row, paired, 95 % interval"
         table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_column("variant", no_wrap=True)

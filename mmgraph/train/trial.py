@@ -13,11 +13,11 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from mmgraph.errors import ArtifactError, DataError
+from mmgraph.errors import ArtifactError, ConfigError, DataError
 from mmgraph.files import read_json
 from mmgraph.objectives import Objective, Supervised
 from mmgraph.schema import Schema
-from mmgraph.tasks import NodeClassification
+from mmgraph.tasks import NodeClassification, Task
 from mmgraph.train.fit import FitConfig, Fitted, fit
 from mmgraph.train.record import graph_sha256, rows_sha256
 from mmgraph.train.results import Cell
@@ -34,6 +34,7 @@ Given: TypeAlias = "Population | Built | tuple[HeteroData, Schema]"
 MakeModel: TypeAlias = Callable[[Schema], nn.Module]
 MakeObjective: TypeAlias = Callable[[Schema], Objective]
 MakeTransform: TypeAlias = "Callable[[Schema], Transform]"
+MakeTask: TypeAlias = Callable[[Schema], Task]
 
 
 class Ways(NamedTuple):
@@ -50,11 +51,11 @@ class Trial(NamedTuple):
 
     run: int
     folds: list[HeteroData]
-    task: NodeClassification
+    task: Task
     digest: str
 
     @classmethod
-    def of(cls, run: int, built: Sequence[Given], target: str | None) -> Trial:
+    def of(cls, run: int, built: Sequence[Given], make_task: MakeTask) -> Trial:
         """Puts the folds of a run together.
 
         Raises:
@@ -65,8 +66,8 @@ class Trial(NamedTuple):
             graph, schema = one if isinstance(one, tuple) else (one.graph, one.schema)
             graphs.append(graph)
             schemas.append(schema)
-        task = NodeClassification(schemas[0], target)
-        store = [graph[task.target.node] for graph in graphs]
+        task = make_task(schemas[0])
+        store = [graph[task.node] for graph in graphs]
         if any(not torch.equal(store[0].test_mask, other.test_mask) for other in store[1:]):
             raise DataError(f"The folds of run {run} must have the same test part")
         if any(schema != schemas[0] for schema in schemas[1:]):
@@ -90,7 +91,7 @@ class Trial(NamedTuple):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 model = ways.make_model(schema)
-                objective = ways.make_objective(schema) if ways.make_objective else Supervised(task.target)
+                objective = ways.make_objective(schema) if ways.make_objective else _by_labels(task)
             fitted.append(
                 fit(
                     model,
@@ -106,12 +107,14 @@ class Trial(NamedTuple):
 
     def cell(self, variant: str, test: Tensor, val: dict[str, float], fitted: Sequence[Fitted]) -> Cell:
         """What is written down of a variant: scores on test, and what the models of its folds were."""
-        store = self.folds[0][self.task.target.node]
+        task, graph = self.task, self.folds[0]
+        store = graph[task.node]
+        answered = isinstance(task, NodeClassification)  # vectors are not kept: they are in the index
         masks = [store[f"{part}_mask"] for part in ("train", "val", "test")]
         return Cell(
             run=self.run,
             variant=variant,
-            metrics=self.task.evaluate(test, self.folds[0], "test"),
+            metrics=task.evaluate(test, graph, "test"),
             val_metrics=val,
             seconds=sum(one.seconds for one in fitted),
             data_sha256=self.digest,
@@ -119,9 +122,15 @@ class Trial(NamedTuple):
             test_sha256=rows_sha256(masks[2]),
             best_epoch=fitted[0].best_epoch if fitted else -1,
             history=fitted[0].history if fitted else (),
-            probabilities=[[round(value, 6) for value in row] for row in test.tolist()],
-            labels=self.task.labels(self.folds[0], "test").tolist(),
+            probabilities=[[round(value, 6) for value in row] for row in test.tolist()] if answered else (),
+            labels=task.labels(graph, "test").tolist() if isinstance(task, NodeClassification) else (),
         )
+
+
+def _by_labels(task: Task) -> Objective:
+    if not isinstance(task, NodeClassification):
+        raise ConfigError(f"{type(task).__name__} needs make_objective, got none; labels are not what it learns from")
+    return Supervised(task.target)
 
 
 def averaged(fitted: Sequence[Fitted]) -> Tensor:

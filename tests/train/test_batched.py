@@ -264,7 +264,7 @@ def test_a_regression_hides_labels_as_nan() -> None:
 
     class Regression(NodeClassification):
         def __init__(self, schema):
-            self.schema, self.name, self.target = schema, "diagnosis", target
+            self.schema, self.name, self.target, self.node = schema, "diagnosis", target, target.node
 
     task = Regression(schema.model_copy(update={"targets": {"diagnosis": target}}))
     view = task.view(graph, "train")
@@ -424,16 +424,18 @@ def test_fewer_hops_than_rounds_are_refused(hops: int) -> None:
     ):
         mg.fit(model, Supervised(task.target), task, graph, mg.FitConfig(epochs=1, batch_size=4, hops=hops))
     alone, bare = star(graph, schema)
-    check_batched(model, NodeClassification(bare), NodeClassification(bare).view(alone, "train"), mg.FitConfig())
+    check_batched(model, NodeClassification(bare).view(alone, "train"), mg.FitConfig())
 
 
 def test_a_task_without_a_target_is_refused() -> None:
     class Else(Task):
+        metrics = ()
+
         def view(self, graph, part): ...
         def answers(self, outputs, view, part): ...
         def evaluate(self, predictions, graph, part="test", *, metrics=None): ...
 
-    with pytest.raises(ConfigError, match=r"needs a task about the nodes of a type, .* got Else; train on the whole"):
+    with pytest.raises(ConfigError, match=r"needs a task with a target, .* got Else; give an objective that needs none"):
         target_of(Else())
 
 

@@ -169,7 +169,7 @@ def test_checkpoint_of_another_model_is_named(model, population, tmp_path: Path)
         ({"threads": 0}, "threads must be at least 1, got 0"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0 .* got 0.0"),
         ({"weight_decay": -1.0}, "got 0.01 and -1.0"),
-        ({"monitor": "loss"}, "monitor must be one of .*'auroc'.* got 'loss'"),
+        ({"monitor": "loss"}, "Metric must be one of .*'auroc'.* got 'loss'"),
     ],
 )
 def test_config_errors_name_the_value(options: dict, message: str) -> None:

@@ -1,0 +1,54 @@
+"""From the nodes of all modalities to what each of them says of the anchors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from mmgraph.functional.gather import gather
+from mmgraph.layers.base import adjacency
+from mmgraph.schema import Schema
+from mmgraph.typing import EdgeSets, Features
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+
+def gather_parts(
+    features: Features, edges: EdgeSets, graph: HeteroData, schema: Schema
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The mean of each anchor's nodes of each modality, along :attr:`~mmgraph.schema.Schema.paths`.
+
+    An anchor with a payload of its own counts as a part of its own name.
+
+    Args:
+        features: States of node types, ``[rows, channels]``; types that are not there give no part.
+        edges: The graph's edges, as :func:`edge_sets` gives them.
+        graph: The graph, for its numbers of nodes.
+        schema: What it means.
+
+    Returns:
+        The parts ``{modality: [anchors, channels]}``, zeros where there is no node, and which anchors have one.
+
+    Example:
+        >>> import torch
+        >>> from mmgraph.layers import edge_sets
+        >>> from mmgraph.testing import fake_graph
+        >>> graph, schema = fake_graph()
+        >>> parts, present = gather_parts({"scan": graph["scan"].x}, edge_sets(graph), graph, schema)
+        >>> parts["scan"].shape, int(present["scan"].sum()) < 40
+        (torch.Size([40, 3]), True)
+    """
+    parts, present = {}, {}
+    paths = {name: path for name, path in schema.paths.items() if name in features}
+    counts = {node: graph[node].num_nodes for node in {edge[2] for path in paths.values() for edge in path}}
+    for name, path in paths.items():
+        part, there = features[name], None
+        for edge in path:
+            part, there = gather(part, adjacency(edges, edge, len(part), counts[edge[2]]), there)
+        parts[name], present[name] = part, there
+    if schema.anchor in features:
+        parts[schema.anchor] = own = features[schema.anchor]
+        present[schema.anchor] = own.new_ones(len(own)).bool()
+    return parts, present
