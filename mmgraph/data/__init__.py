@@ -4,6 +4,7 @@ from mmgraph.data.collection import Collection, OutOfRangeError
 from mmgraph.data.columns.columns import Column, Columns
 from mmgraph.data.columns.payload import PayloadKey, Stream
 from mmgraph.data.columns.writer import ColumnsWriter
+from mmgraph.data.corrupt import Corrupt
 from mmgraph.data.csc import Csc, open_csc, save_csc
 from mmgraph.data.fill import fill
 from mmgraph.data.graph_file import load_graph, save_graph
@@ -24,6 +25,7 @@ __all__ = [
     "Column",
     "Columns",
     "ColumnsWriter",
+    "Corrupt",
     "Csc",
     "FeatureNoise",
     "LinkSeeds",
