@@ -28,6 +28,8 @@ BENCHMARKS = (
     "sampling",
     "scale",
     "knn",
+    "search",
+    "search_path",
     "encode",
     "build",
     "start",

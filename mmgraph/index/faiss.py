@@ -14,15 +14,21 @@ from mmgraph.index.base import Index
 from mmgraph.index.exact import margin, screen
 from mmgraph.index.inputs import check_choice, check_count
 from mmgraph.index.score import Metric, unit
+from mmgraph.index.tuning import SHORTLISTS, cheapest, neighbours, recall_of, sample, steps
 from mmgraph.optional import require
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
-Kind = Literal["flat", "hnsw", "ivf"]
+Kind = Literal["flat", "hnsw", "ivf", "ivfpq"]
 KINDS: tuple[str, ...] = get_args(Kind)
+CELLS = ("ivf", "ivfpq")  # the kinds that look into some cells alone
 LONGEST = 1e18  # float32 still holds the squared distance of two such vectors
 POINTS = 39  # vectors a cell that faiss wants for k-means
+MOST_POINTS = 64  # vectors a cell that k-means learns from, for ivfpq: more take longer and change little
+ROUNDS = 10  # of k-means, for ivfpq
+LEAST_POINTS = 16  # of k-means, for ivfpq: as many as there are codes of 4 bits
+EXACT_SHARE = 0.25  # of the cells: who would look into more looks at all allowed items
 
 
 class Faiss(Index):
@@ -31,11 +37,14 @@ class Faiss(Index):
     Sources: Johnson, Douze & Jégou, Billion-scale similarity search with GPUs, 2019, arXiv:1702.08734
     (faiss); Malkov & Yashunin, Efficient and robust approximate nearest neighbor search using Hierarchical
     Navigable Small World graphs, 2018, arXiv:1603.09320 (hnsw); Jégou, Douze & Schmid, Product quantization
-    for nearest neighbor search, 2011, doi:10.1109/TPAMI.2010.57 (ivf: the inverted file, without codes).
+    for nearest neighbor search, 2011, doi:10.1109/TPAMI.2010.57 (ivf: the inverted file, without codes; ivfpq:
+    with them); André, Kermarrec & Le Scouarnec, Quicker ADC, 2021, arXiv:1812.09162 (codes of 4 bits, compared in
+    registers).
 
-    ``flat`` gives the answer of `Exact`, ties included. ``hnsw`` and ``ivf`` may miss items, never more of
-    them than to leave fewer than k hits: where faiss finds too few, all allowed items are searched. Builds
-    use one thread and fixed seeds, so equal vectors make equal indexes.
+    ``flat`` gives the answer of `Exact`, ties included. ``hnsw``, ``ivf`` and ``ivfpq`` may miss items, never more
+    of them than to leave fewer than k hits: where faiss finds too few, all allowed items are searched. Under a
+    filter that allows a share ``s`` of the items, ivf and ivfpq look into ``probes / s`` cells, and where that is
+    most of them, at all allowed items. Builds use one thread and fixed seeds, so equal vectors make equal indexes.
 
     Args:
         vectors: See `Index`, as all arguments up to ``subgraph``.
@@ -43,18 +52,25 @@ class Faiss(Index):
         metadata: See `Index`.
         metric: See `Index`. Cosine searches vectors scaled to length 1; zero vectors stay and score 0.
         fingerprint: See `Index`.
+        model: See `Index`.
         subgraph: See `Index`.
-        kind: ``"flat"``, ``"hnsw"`` or ``"ivf"``.
+        kind: ``"flat"``, ``"hnsw"``, ``"ivf"`` or ``"ivfpq"``.
         links: For hnsw, neighbours an item, at least 2; more is better, larger and slower to build.
         ef_construction: For hnsw, breadth of the walk when an item is added.
         ef_search: For hnsw, breadth of the walk in a search; at least k is used.
-        cells: For ivf, k-means cells; None takes ``4 √items``, with at least 39 items a cell.
-        probes: For ivf, cells that a search looks into.
+        cells: For ivf and ivfpq, k-means cells; None takes ``4 √items``, with at least 39 items a cell.
+        probes: For ivf and ivfpq, cells that a search looks into; None finds the fewest for ``recall``.
+        codes: For ivfpq, pieces of a vector that are coded, 4 bits each; it divides the channels. None takes the
+            divisor nearest to half of them.
+        shortlist: For ivfpq, how many items, the best by their codes, are scored by their vectors for each of the k
+            that are asked for; None finds the fewest for ``recall``.
+        recall: For ivf and ivfpq, the share of the 10 nearest items that searches for 256 of the items must find,
+            less a standard error, where ``probes`` or ``shortlist`` are found.
         built: A faiss index made of the same vectors earlier; None builds it.
 
     Raises:
         MissingPackageError: faiss is not installed.
-        DataError: See `Index`; or vectors are too long for the float32 of hnsw and ivf.
+        DataError: See `Index`; or vectors are too long for the float32 of all kinds but flat.
         ConfigError: The kind is unknown, an option is out of range, or ``built`` holds other vectors.
 
     Example:
@@ -71,58 +87,91 @@ class Faiss(Index):
         metadata: Mapping[str, Sequence[Any]] | None = None,
         metric: Metric = "cosine",
         fingerprint: str = "",
+        model: str = "",
         subgraph: "Callable[[int], HeteroData] | None" = None,
         kind: Kind = "flat",
         links: int = 32,
         ef_construction: int = 200,
         ef_search: int = 64,
         cells: int | None = None,
-        probes: int = 8,
+        probes: int | None = None,
+        codes: int | None = None,
+        shortlist: int | None = None,
+        recall: float = 0.97,
         built: Any = None,
     ) -> None:
         faiss = require("faiss", extra="index")
-        super().__init__(vectors, ids, metadata=metadata, metric=metric, fingerprint=fingerprint, subgraph=subgraph)
+        super().__init__(
+            vectors,
+            ids,
+            metadata=metadata,
+            metric=metric,
+            fingerprint=fingerprint,
+            model=model,
+            subgraph=subgraph,
+        )
         check_choice("kind", kind, KINDS)
         cells = _default_cells(len(self)) if cells is None else cells
+        codes = _default_codes(self.channels) if codes is None else codes
         check_count("links", links, least=2)
         check_count("ef_construction", ef_construction)
         check_count("ef_search", ef_search)
-        check_count("cells", cells, most=len(self))
-        check_count("probes", probes)
+        check_count("cells", cells, most=max(1, len(self)))
+        if not 0 < recall <= 1:
+            raise ConfigError(f"Option 'recall' must be above 0 and at most 1, got {recall}; .97 is usual")
+        check_count("probes", 1 if probes is None else probes)
+        check_count("codes", codes, most=self.channels)
+        check_count("shortlist", 1 if shortlist is None else shortlist)
+        if self.channels % codes:
+            raise ConfigError(
+                f"Option 'codes' must divide the {self.channels} channels, got {codes}; leave it out for one that does"
+            )
         self.kind = kind
-        if kind == "hnsw":
-            self.options = {
-                "links": int(links),
-                "ef_construction": int(ef_construction),
-                "ef_search": int(ef_search),
-            }
-        if kind == "ivf":
-            self.options = {"cells": int(cells), "probes": int(probes)}
+        options: dict[str, dict[str, int]] = {
+            "flat": {},
+            "hnsw": {"links": links, "ef_construction": ef_construction, "ef_search": ef_search},
+            "ivf": {"cells": cells, "probes": probes or cells},
+            "ivfpq": {"cells": cells, "probes": probes or cells, "codes": codes, "shortlist": shortlist or 1},
+        }
+        self.options = {name: int(value) for name, value in options[kind].items()}
         self._distance = faiss.METRIC_L2 if metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
         self._check_lengths()
         self._built = self._build(faiss) if built is None else built
         self._check_built(faiss)
+        if kind in CELLS and len(self) > 1 and (probes is None or (kind == "ivfpq" and shortlist is None)):
+            with _one_thread(faiss):
+                self._tune(recall, probes, shortlist)
 
     def _build(self, faiss: ModuleType) -> Any:
-        channels = self.vectors.shape[1]
         if self.kind == "hnsw":
-            built = faiss.IndexHNSWFlat(channels, self.options["links"], self._distance)
+            built = faiss.IndexHNSWFlat(self.channels, self.options["links"], self._distance)
             built.hnsw.efConstruction = self.options["ef_construction"]
-        elif self.kind == "ivf":
-            built = faiss.IndexIVFFlat(
-                faiss.IndexFlat(channels, self._distance), channels, self.options["cells"], self._distance
-            )
-            built.cp.min_points_per_centroid = 1  # cells that the user chose may hold few
+        elif self.kind in CELLS:
+            built = self._empty_cells(faiss)
         else:
-            built = faiss.IndexFlat(channels, self._distance)
-        with _one_thread(faiss):
-            vectors = self._prepared(self.vectors)
-            built.train(vectors)
-            built.add(vectors)
+            built = faiss.IndexFlat(self.channels, self._distance)
+        if len(self) > 0:
+            with _one_thread(faiss):
+                vectors = self._prepared(self.vectors)
+                built.train(np.resize(vectors, (max(LEAST_POINTS, len(self)), self.channels)))  # or its rows again
+                built.add(vectors)
+        return built
+
+    def _empty_cells(self, faiss: ModuleType) -> Any:
+        cells = self.options["cells"]
+        centres = faiss.IndexFlat(self.channels, self._distance)
+        if self.kind == "ivf":
+            built = faiss.IndexIVFFlat(centres, self.channels, cells, self._distance)
+        else:
+            built = faiss.IndexIVFPQFastScan(centres, self.channels, cells, self.options["codes"], 4, self._distance)
+            built.pq.cp.min_points_per_centroid = 1
+            built.cp.niter = ROUNDS
+            built.cp.max_points_per_centroid = MOST_POINTS
+        built.cp.min_points_per_centroid = 1  # cells that the user chose may hold few
         return built
 
     def _check_lengths(self) -> None:
-        longest = float(np.sqrt(self._squares.max()))
+        longest = float(np.sqrt(self._squares.max(initial=0)))
         if self.kind != "flat" and self.metric != "cosine" and longest > LONGEST:  # k-means would abort
             raise DataError(
                 f"Vectors must be at most {LONGEST:g} long for kind {self.kind!r} under {self.metric!r}, got length "
@@ -130,7 +179,12 @@ class Faiss(Index):
             )
 
     def _check_built(self, faiss: ModuleType) -> None:
-        kinds = {"flat": faiss.IndexFlat, "hnsw": faiss.IndexHNSWFlat, "ivf": faiss.IndexIVFFlat}
+        kinds = {
+            "flat": faiss.IndexFlat,
+            "hnsw": faiss.IndexHNSWFlat,
+            "ivf": faiss.IndexIVFFlat,
+            "ivfpq": faiss.IndexIVFPQFastScan,
+        }
         if not isinstance(self._built, kinds[self.kind]):
             raise ConfigError(
                 f"Option 'built' must be a faiss {kinds[self.kind].__name__} for kind {self.kind!r}, "
@@ -147,17 +201,54 @@ class Faiss(Index):
     def _prepared(self, vectors: np.ndarray) -> np.ndarray:
         return unit(vectors) if self.metric == "cosine" else vectors
 
-    def _candidates(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> list[np.ndarray]:
+    def _candidates(self, queries: np.ndarray, k: int, allowed: np.ndarray | None) -> np.ndarray | list[np.ndarray]:
         count = len(self) if allowed is None else len(allowed)
-        fetch = min(count, 2 * k + 16) if self.kind == "flat" else k  # room to see past ties
+        probes = self._probes(count)
+        if allowed is not None and probes > EXACT_SHARE * self.options.get("cells", probes):
+            return screen(queries, self.vectors, self._squares, k, self.metric, allowed)
+        fetch = {"flat": 2 * k + 16, "ivfpq": k * self.options.get("shortlist", 1)}.get(self.kind, k)
+        fetch = min(count, fetch)  # for flat, room to see past ties
         distances, found = self._built.search(
-            self._prepared(queries), fetch, params=self._parameters(fetch, allowed)
+            self._prepared(queries), fetch, params=self._parameters(fetch, probes, allowed)
         )  # both [queries, fetch]
-        enough = (found >= 0).all(axis=1)  # [queries]
+        enough = (found >= 0).sum(axis=1) >= k  # [queries]
         if fetch < count and self.kind == "flat":
             enough &= self._past_ties(queries, distances, k)
+        if enough.all():
+            return found
         rest = iter(screen(queries[~enough], self.vectors, self._squares, k, self.metric, allowed))
-        return [row if good else next(rest) for row, good in zip(found, enough, strict=True)]
+        return [row[row >= 0] if good else next(rest) for row, good in zip(found, enough, strict=True)]
+
+    def _tune(self, recall: float, probes: int | None, shortlist: int | None) -> None:
+        """Finds what was not given, by searching for some of the items."""
+        rows = sample(len(self))
+        queries = self.vectors[rows]
+
+        def exact(k: int) -> tuple[np.ndarray, np.ndarray]:
+            found = screen(queries, self.vectors, self._squares, k, self.metric)
+            return self._best_of(queries, found, k)
+
+        def reached(probes: int, shortlist: int) -> float:
+            self.options |= {"probes": probes} | ({"shortlist": shortlist} if self.kind == "ivfpq" else {})
+            found = neighbours(lambda k: self._search(queries, k, None), rows, len(self))
+            return recall_of(found, true)
+
+        true = neighbours(exact, rows, len(self))
+        cells = self.options["cells"]
+        best = cheapest(
+            reached,
+            recall,
+            probes=steps(cells) if probes is None else [probes],
+            shortlists=(SHORTLISTS if shortlist is None else [shortlist]) if self.kind == "ivfpq" else [1],
+            cell=len(self) / cells,
+        )
+        reached(*best)
+
+    def _probes(self, count: int) -> int:
+        """How many cells are looked into where so many items are allowed; 0 where there are no cells."""
+        if self.kind not in CELLS:
+            return 0
+        return min(self.options["cells"], math.ceil(self.options["probes"] * len(self) / count))
 
     def _past_ties(self, queries: np.ndarray, distances: np.ndarray, k: int) -> np.ndarray:
         """Says for which queries all items that could be among the k best were fetched, ``[queries]``."""
@@ -165,7 +256,7 @@ class Faiss(Index):
         with np.errstate(invalid="ignore"):
             return better[:, -1] < better[:, k - 1] - 2 * margin(queries, self._squares, self.metric)
 
-    def _parameters(self, fetch: int, allowed: np.ndarray | None) -> Any:
+    def _parameters(self, fetch: int, probes: int, allowed: np.ndarray | None) -> Any:
         faiss = require("faiss", extra="index")
         chosen = {}
         if allowed is not None:
@@ -174,8 +265,8 @@ class Faiss(Index):
             chosen["sel"] = faiss.IDSelectorBitmap(np.packbits(keep, bitorder="little"))
         if self.kind == "hnsw":
             return faiss.SearchParametersHNSW(efSearch=max(self.options["ef_search"], fetch), **chosen)
-        if self.kind == "ivf":
-            return faiss.SearchParametersIVF(nprobe=min(self.options["probes"], self.options["cells"]), **chosen)
+        if self.kind in CELLS:
+            return faiss.SearchParametersIVF(nprobe=probes, **chosen)
         return faiss.SearchParameters(**chosen)
 
     def _write(self, folder: Path) -> None:
@@ -184,6 +275,12 @@ class Faiss(Index):
 
 def _default_cells(items: int) -> int:
     return max(1, min(round(4 * math.sqrt(items)), items // POINTS))
+
+
+def _default_codes(channels: int) -> int:
+    """The divisor nearest to half of the channels, by their ratio; the larger of two as near."""
+    divisors = [one for one in range(channels, 0, -1) if channels % one == 0]
+    return min(divisors, key=lambda one: abs(math.log(2 * one / channels)))
 
 
 @contextmanager

@@ -46,20 +46,20 @@ def as_vectors(values: Any) -> np.ndarray:
     """Copies vectors ``[items, channels]`` to read-only float32.
 
     Raises:
-        DataError: There is no item or no channel, or a number is not finite.
+        DataError: There is no channel, or a number is not finite.
     """
     vectors = as_floats(values, "Vectors")
-    if vectors.ndim != 2 or 0 in vectors.shape:
+    if vectors.ndim != 2 or vectors.shape[1] == 0:
         raise DataError(
-            f"Vectors must have shape [items, channels], both at least 1, got {list(vectors.shape)}; "
-            "encode at least one item"
+            f"Vectors must have shape [items, channels], channels at least 1, got {list(vectors.shape)}; "
+            "give one row an item, np.empty((0, channels)) for none"
         )
     check_finite(vectors, "Vectors")
     vectors.flags.writeable = False
     return vectors
 
 
-def as_ids(ids: Iterable[str], items: int) -> tuple[str, ...]:
+def as_ids(ids: Iterable[str], items: int, what: str = "vectors") -> tuple[str, ...]:
     """Copies ids, one an item.
 
     Raises:
@@ -67,7 +67,7 @@ def as_ids(ids: Iterable[str], items: int) -> tuple[str, ...]:
     """
     found = tuple(ids)
     if len(found) != items:
-        raise DataError(f"Ids must be as many as vectors: got {len(found)} ids for {items} vectors; pair them")
+        raise DataError(f"Ids must be as many as {what}: got {len(found)} ids for {items} {what}; pair them")
     first: dict[str, int] = {}
     for position, name in enumerate(found):
         if not isinstance(name, str):
@@ -81,7 +81,9 @@ def as_ids(ids: Iterable[str], items: int) -> tuple[str, ...]:
     return found
 
 
-def as_metadata(metadata: Mapping[str, Sequence[Any]] | None, items: int) -> dict[str, list[Any]]:
+def as_metadata(
+    metadata: Mapping[str, Sequence[Any]] | None, items: int, what: str = "vectors"
+) -> dict[str, list[Any]]:
     """Copies columns of JSON values, one value an item.
 
     Raises:
@@ -92,7 +94,7 @@ def as_metadata(metadata: Mapping[str, Sequence[Any]] | None, items: int) -> dic
         column = list(values)
         if len(column) != items:
             raise DataError(
-                f"Metadata column {name!r} must hold one value a vector: got {len(column)} for {items} vectors; "
+                f"Metadata column {name!r} must hold one value each: got {len(column)} for {items} {what}; "
                 "use None where there is none"
             )
         try:

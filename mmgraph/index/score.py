@@ -14,6 +14,7 @@ import numpy as np
 Metric = Literal["cosine", "dot", "euclidean"]
 METRICS: tuple[str, ...] = get_args(Metric)
 BLOCK = 1 << 20  # numbers held at once while vectors are scored
+CACHE = 1 << 16  # the same where each query has a few of its own: they stay in the processor's cache
 
 
 def score(query: np.ndarray, vectors: np.ndarray, metric: str) -> np.ndarray:
@@ -38,14 +39,20 @@ def score(query: np.ndarray, vectors: np.ndarray, metric: str) -> np.ndarray:
         [9.0, 0.0]
         [-4.0, -3.0]
     """
-    x, q = vectors.astype(np.float64), query.astype(np.float64)
-    # Sums, not matrix products: BLAS may round equal rows differently.
+    return _scores(query[None], vectors[None], squares(vectors)[None], metric)[0]
+
+
+def _scores(queries: np.ndarray, vectors: np.ndarray, squares: np.ndarray, metric: str) -> np.ndarray:
+    """Scores the vectors ``[queries, items, channels]`` that are each query's own; ``[queries, items]``."""
+    x, q = vectors.astype(np.float64), queries.astype(np.float64)
+    # Sums over one row at a time, not matrix products: BLAS may round equal rows differently.
     if metric == "euclidean":
-        return 0.0 - np.sqrt(np.square(x - q).sum(axis=1))  # [items]
-    products = (x * q).sum(axis=1)  # [items]
+        x -= q[:, None]
+        return 0.0 - np.sqrt(np.einsum("qic,qic->qi", x, x))
+    products = np.einsum("qic,qc->qi", x, q)
     if metric == "dot":
         return products
-    scale = np.sqrt(np.square(x).sum(axis=1) * np.square(q).sum())  # [items]
+    scale = np.sqrt(squares * np.einsum("qc,qc->q", q, q)[:, None])
     return np.clip(np.divide(products, scale, out=np.zeros_like(products), where=scale > 0), -1, 1)
 
 
@@ -77,11 +84,52 @@ def best(
     return candidates[order], scores[order]
 
 
+def best_rows(
+    queries: np.ndarray, vectors: np.ndarray, squares: np.ndarray, candidates: np.ndarray, k: int, metric: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Does what `best` does, for as many candidates of each of several queries.
+
+    Args:
+        queries: Float32 ``[queries, channels]``.
+        vectors: Float32 ``[items, channels]``, at least one.
+        squares: Their squared lengths, float64 ``[items]``.
+        candidates: Positions in ``vectors``, −1 for none, int64 ``[queries, candidates]``.
+        k: How many to pick, at least 1.
+        metric: See `score`.
+
+    Returns:
+        Positions int64, −1 for none, and scores float64, −∞ for none; both ``[queries, min(k, candidates)]``.
+
+    Example:
+        >>> vectors = np.array([[1], [2], [2]], dtype=np.float32)
+        >>> best_rows(vectors[:2], vectors, squares(vectors), np.array([[2, 0, 1], [0, -1, -1]]), 2, "dot")[0].tolist()
+        [[1, 2], [0, -1]]
+    """
+    scores = np.empty(candidates.shape)
+    step = max(1, CACHE // max(1, candidates.shape[1] * vectors.shape[1]))
+    for start in range(0, len(queries), step):
+        rows = slice(start, start + step)
+        some = candidates[rows]
+        scores[rows] = _scores(queries[rows], vectors[some], squares[some], metric)
+    scores[candidates < 0] = -np.inf
+    return merge(candidates, scores, k)
+
+
+def merge(positions: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Keeps the k best of each row, in their order; both ``[queries, candidates]``, −1 and −∞ for none."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ranked = np.take_along_axis(scores, order, axis=1)
+    tied = (ranked[:, 1:] == ranked[:, :-1]).any(axis=1)  # few: sorting by two keys takes five times as long
+    order[tied] = np.lexsort((positions[tied], -scores[tied]), axis=-1)
+    order = order[:, :k]
+    return np.take_along_axis(positions, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+
 def squares(vectors: np.ndarray) -> np.ndarray:
     """Returns the squared length of each vector, float64 ``[items]``."""
     step = max(1, BLOCK // vectors.shape[1])
     parts = [vectors[start : start + step].astype(np.float64) for start in range(0, len(vectors), step)]
-    return np.concatenate([np.square(part).sum(axis=1) for part in parts]) if parts else np.empty(0)
+    return np.concatenate([np.empty(0), *(np.einsum("ic,ic->i", part, part) for part in parts)])
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

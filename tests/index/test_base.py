@@ -1,3 +1,4 @@
+import functools
 import json
 import re
 import shutil
@@ -19,6 +20,11 @@ BUILDS = {
     "flat": lambda **given: Faiss(VECTORS, IDS, metadata=COLUMNS, kind="flat", **given),
     "hnsw": lambda **given: Faiss(VECTORS, IDS, metadata=COLUMNS, kind="hnsw", links=4, **given),
     "ivf": lambda **given: Faiss(VECTORS, IDS, metadata=COLUMNS, kind="ivf", cells=2, **given),
+    "ivfpq": lambda **given: Faiss(VECTORS, IDS, metadata=COLUMNS, kind="ivfpq", cells=2, **given),
+}
+KINDS = {
+    "exact": Exact,
+    **{kind: functools.partial(Faiss, kind=kind) for kind in ("flat", "hnsw", "ivf", "ivfpq")},
 }
 
 
@@ -93,9 +99,9 @@ def test_metadata_is_copied():
 @pytest.mark.parametrize(
     ("vectors", "ids", "given", "error", "message"),
     [
-        (np.empty((0, 3)), [], {}, DataError, r"\[items, channels\], both at least 1, got \[0, 3\]"),
-        (np.empty((3, 0)), "abc", {}, DataError, r"both at least 1, got \[3, 0\]"),
-        ([1, 2], "ab", {}, DataError, r"\[items, channels\], both at least 1, got \[2\]; encode"),
+        ([], [], {}, DataError, r"\[items, channels\], channels at least 1, got \[0\]; .*np.empty\(\(0, channels"),
+        (np.empty((3, 0)), "abc", {}, DataError, r"channels at least 1, got \[3, 0\]"),
+        ([1, 2], "ab", {}, DataError, r"\[items, channels\], channels at least 1, got \[2\]; give one row"),
         ([[1], [2, 3]], "ab", {}, DataError, "must be an array of real numbers, but .*; stack equal rows"),
         ([["x"]], "a", {}, DataError, "Vectors must hold real numbers, got dtype <U1; convert"),
         (torch.ones(1, 1, dtype=torch.cfloat), "a", {}, DataError, "real numbers, got dtype complex64"),
@@ -105,7 +111,7 @@ def test_metadata_is_copied():
         ([[1]] * 4, "abcb", {}, DataError, "unique: 'b' stands at positions 1 and 3; rename one"),
         ([[1], [2]], ["a", 7], {}, DataError, r"Ids must be strings, got 7 at position 1; write str\(id\)"),
         ([[1], [2]], ["a", "\udc80"], {}, DataError, r"Unicode text, got '\\udc80' at position 1; decode"),
-        ([[1]], "a", {"metadata": {"y": [1, 2]}}, DataError, "column 'y' .* got 2 for 1 vectors; use None"),
+        ([[1]], "a", {"metadata": {"y": [1, 2]}}, DataError, "column .y. .* got 2 for 1 vectors; use None"),
         ([[1]], "a", {"metadata": {"y": [np.int64(1)]}}, DataError, r"'y' must hold JSON .* int64 .*\.tolist"),
         ([[1]], "a", {"metadata": {"y": [np.nan]}}, DataError, "'y' must hold JSON .* NaN to None"),
         ([[1]], "a", {"metadata": {"y": ["\udc80"]}}, DataError, "'y' must hold JSON .* surrogates"),
@@ -173,7 +179,7 @@ def test_load_refuses_another_schema(folder, tmp_path):
     [
         ({"version": 2}, "must have format version 1 or older, got 2; upgrade mmgraph"),
         ({"version": None}, "must have format version 1 or older, got None"),
-        ({"format": "mmgraph.run"}, "must hold the format 'mmgraph.index', got 'mmgraph.run'; give the folder"),
+        ({"format": "mmgraph.run"}, "must hold the format 'mmgraph.index', got 'mmgraph.run'; give the folder of one"),
         ({"shape": [4, 3]}, r"vectors must have shape \[4, 3\], got \[4, 2\]; build it again"),
         ({"kind": "pq"}, "Option 'kind' must be one of .* got 'pq'.*; build it again"),
         ({"kind": "exact", "ids": ["a"]}, "got 1 ids for 4 vectors"),
@@ -245,3 +251,72 @@ def test_saving_again_replaces_the_older_index(folder):
 def test_an_index_can_be_moved(folder, tmp_path):
     shutil.move(folder, tmp_path / "elsewhere")
     assert found(load(tmp_path / "elsewhere").search([1, 0], 1)) == ["cat"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+def test_an_empty_index_finds_nothing(kind, metric, tmp_path):
+    given = {"metadata": {"year": []}, "metric": metric}
+    index = KINDS[kind](np.empty((0, 3)), [], **given)
+    index.save(tmp_path / "index")
+    for one in (index, load(tmp_path / "index")):
+        assert len(one) == 0
+        assert one.search([1, 0, 0]) == []
+        assert one.search_batch(np.ones((2, 3)), where={"year": 1}) == [[], []]
+        assert [array.shape for array in one.search_arrays(np.ones((2, 3)))] == [(2, 0), (2, 0)]
+        with pytest.raises(DataError, match=r"shape \[queries, 3\], got \[1, 2\]"):
+            one.search([1, 0])
+        with pytest.raises(DataError, match="one of the index, which is empty, got 'a'; add items first"):
+            one.vector("a")
+
+
+@pytest.mark.parametrize("kind", BUILDS)
+def test_arrays_are_the_hits(kind):
+    index = BUILDS[kind]()
+    queries = np.array([[1, 0], [0, 2], [0, 0]])
+    for asked in ({}, {"where": {"year": 2}}, {"where": {"year": 9}}, {"exclude": IDS[:3]}):
+        positions, scores = index.search_arrays(queries, 3, **asked)
+        assert (positions.shape, positions.dtype, scores.dtype) == ((3, 3), np.int64, np.float64)
+        assert ((positions == -1) == np.isneginf(scores)).all()
+        for hits, places, values in zip(index.search_batch(queries, 3, **asked), positions, scores, strict=True):
+            assert [(hit.position, hit.score) for hit in hits] == [
+                (p, s) for p, s in zip(places, values, strict=True) if p >= 0
+            ]
+    assert index.search_arrays(queries, 10**12)[0].shape == (3, 4)
+    assert index.search_arrays(np.empty((0, 2)), 3)[0].shape == (0, 3)
+
+
+def test_scores_of_some_items_are_those_of_the_search(index):
+    hits = index.search([3, 1])
+    assert index.scores([3, 1], [hit.position for hit in hits]).tolist() == [hit.score for hit in hits]
+    assert index.scores([3, 1], []).shape == (0,)
+    with pytest.raises(DataError, match=r"shape \[queries, 2\], got \[1, 3\]"):
+        index.scores([1, 2, 3], [0])
+
+
+def test_positions_and_columns(index):
+    assert [index.position(id) for id in IDS] == [0, 1, 2, 3]
+    assert index.column("year") == [1, 2, 2, None]
+    with pytest.raises(ConfigError, match=r"columns \['year', 'tags'\], got 'age'"):
+        index.column("age")
+    assert index.allowed() is None
+    assert index.allowed({"year": 2}, ["dog"]).tolist() == [1]
+
+
+def test_load_refuses_another_model(tmp_path):
+    BUILDS["ivfpq"](model="a" * 64).save(tmp_path / "index")
+    assert load(tmp_path / "index", model="a" * 64).model == "a" * 64
+    with pytest.raises(
+        ArtifactError, match="another model: .* must have model 'bbbbbbbbbbbb', got 'aaaaaaaaaaaa'; build"
+    ):
+        load(tmp_path / "index", model="b" * 64)
+
+
+def test_an_index_of_before_there_were_models(folder):
+    meta = json.loads((folder / "meta.json").read_text())
+    del meta["model"]
+    (folder / "meta.json").write_text(json.dumps(meta))
+    seal(folder)
+    assert load(folder).model == ""
+    with pytest.raises(ArtifactError, match="must have model 'm', got ''"):
+        load(folder, model="m")

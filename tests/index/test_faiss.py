@@ -73,7 +73,7 @@ def test_flat_equals_exact_on_many_items(metric, vectors):
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+@pytest.mark.parametrize("kind", ["hnsw", "ivf", "ivfpq"])
 def test_recall(metric, kind, vectors):
     index, reference = (
         Kind(vectors, names(5000), metric=metric, **options) for Kind, options in [(Faiss, {"kind": kind}), (Exact, {})]
@@ -136,8 +136,9 @@ def test_default_cells_have_39_items(items, cells):
 
 @pytest.mark.parametrize("items", [1, 5, 100, 5000])
 def test_faiss_warns_of_nothing(items, vectors, capfd):
-    Faiss(vectors[:items], names(items), kind="ivf").search(vectors[0])
-    Faiss(vectors[:items], names(items), kind="ivf", cells=min(items, 60), probes=100).search(vectors[0])
+    for kind in ("ivf", "ivfpq"):
+        Faiss(vectors[:items], names(items), kind=kind).search(vectors[0])
+        Faiss(vectors[:items], names(items), kind=kind, cells=min(items, 60), probes=100).search(vectors[0])
     assert capfd.readouterr() == ("", "")
 
 
@@ -154,11 +155,15 @@ def test_threads_are_given_back(vectors):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "pq"}, r"Option 'kind' must be one of \['flat', 'hnsw', 'ivf'\], got 'pq'"),
+        ({"kind": "pq"}, r"Option 'kind' must be one of \['flat', 'hnsw', 'ivf', 'ivfpq'\], got 'pq'"),
         ({"links": 1}, "Option 'links' must be a whole number at least 2, got 1"),
         ({"ef_construction": 0}, "Option 'ef_construction' must be a whole number at least 1, got 0"),
         ({"ef_search": 2.5}, "Option 'ef_search' must be a whole number at least 1, got 2.5"),
         ({"cells": 4}, "Option 'cells' must be a whole number from 1 to 3, got 4"),
+        ({"codes": 3}, "Option 'codes' must be a whole number from 1 to 2, got 3"),
+        ({"recall": 0}, "Option 'recall' must be above 0 and at most 1, got 0; .97 is usual"),
+        ({"recall": 1.5}, "Option 'recall' must be above 0 and at most 1, got 1.5"),
+        ({"shortlist": 0}, "Option 'shortlist' must be a whole number at least 1, got 0"),
         ({"probes": -1}, "Option 'probes' must be a whole number at least 1, got -1"),
         ({"built": faiss.IndexFlatIP(2)}, r"metric \(3, 2, 0\), got \(0, 2, 0\); leave it out"),
         ({"built": faiss.IndexHNSWFlat(2, 4)}, "must be a faiss IndexFlat for kind 'flat', got IndexHNSWFlat"),
@@ -169,7 +174,12 @@ def test_options_are_checked(options, message):
         Faiss(np.eye(3, 2), "abc", **options)
 
 
-@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+def test_codes_must_divide_the_channels():
+    with pytest.raises(ConfigError, match="Option 'codes' must divide the 6 channels, got 4; leave it out"):
+        Faiss(np.ones((3, 6)), "abc", codes=4)
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf", "ivfpq"])
 def test_vectors_too_long_for_faiss(kind):
     with pytest.raises(DataError, match=f"at most 1e.18 long for kind '{kind}' under 'dot', got length 3e.30; scale"):
         Faiss([[3e30], [1]], "ab", kind=kind, metric="dot")
@@ -198,3 +208,53 @@ def test_without_faiss(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'mmgraph\[index\]'"):
         Faiss([[1.0]], ["a"])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_an_index_by_codes_is_tuned_to_the_recall(metric):
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(4000, 24)).astype("f4")  # no clusters: the hardest there is
+    index, reference = (
+        Kind(vectors, names(4000), metric=metric, **o)
+        for Kind, o in [(Faiss, {"kind": "ivfpq", "recall": 0.9}), (Exact, {})]
+    )
+    queries = rng.normal(size=(300, 24)).astype("f4")
+    found, true = (one.search_arrays(queries)[0] for one in (index, reference))
+    assert (found[:, :, None] == true[:, None, :]).any(axis=2).mean() >= 0.87
+    assert index.options["codes"] == 12
+
+
+def test_options_that_are_given_are_kept(vectors):
+    index = Faiss(vectors, names(5000), kind="ivfpq", cells=70, probes=5, codes=8, shortlist=7)
+    assert index.options == {"cells": 70, "probes": 5, "codes": 8, "shortlist": 7}
+    index = Faiss(vectors, names(5000), kind="ivfpq", probes=9, recall=0.5)
+    assert index.options["probes"] == 9
+    assert index.options["shortlist"] < 9
+    index = Faiss(vectors, names(5000), kind="ivfpq", shortlist=64, recall=0.5)
+    assert (index.options["shortlist"], index.options["probes"]) == (64, 1)
+    assert Faiss(vectors, names(5000), kind="ivf", probes=5).options == {"cells": 128, "probes": 5}
+
+
+@pytest.mark.parametrize("kind", ["ivf", "ivfpq"])
+def test_filters_widen_the_search(kind, vectors):
+    """One probe finds few of the items that a filter allows: more cells are looked into, or all that is allowed."""
+    columns = {"fifth": [n % 5 for n in range(5000)], "hundredth": [n % 100 for n in range(5000)]}
+    index = Faiss(vectors, names(5000), kind=kind, metadata=columns, **({"shortlist": 64} if kind == "ivfpq" else {}))
+    reference = Exact(vectors, names(5000), metadata=columns)
+    for where in ({"fifth": 2}, {"hundredth": 7}):
+        found, true = (one.search_arrays(vectors[:100], 10, where=where)[0] for one in (index, reference))
+        assert (found[:, :, None] == true[:, None, :]).any(axis=2).mean() >= (0.95 if "fifth" in where else 1)
+
+
+@pytest.mark.parametrize(("channels", "codes"), [(1, 1), (2, 1), (3, 1), (37, 37), (64, 32), (100, 50), (128, 64)])
+def test_codes_divide_the_channels(channels, codes):
+    from mmgraph.index.faiss import _default_codes
+
+    assert _default_codes(channels) == codes
+
+
+def test_tuned_indexes_of_twins():
+    vectors = np.repeat(np.eye(4, dtype="f4"), 40, axis=0)
+    index = Faiss(vectors, names(160), kind="ivfpq")
+    assert [hit.score for hit in index.search(np.eye(4)[2], 40)] == [1.0] * 40
+    assert index.options["shortlist"] == 1
