@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from mmgraph.assembly.built import BESIDE, Built
+from mmgraph.assembly.built import BESIDE
 from mmgraph.cli.table import hits_table
+from mmgraph.engine import Engine, Level
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.index import Hit
 from mmgraph.run import Run
@@ -28,12 +29,13 @@ class Options:
         mmgraph search runs/mine --id patient-007 -k 5
         mmgraph search runs/mine --features new_patient.json --where part=train
         mmgraph search shop --text "a red mug" --image mug.png -k 5
+        mmgraph search shop --id 4711 --where brand=acme --level subgraph
     """
 
     folder: tyro.conf.Positional[Path]
     """Folder of a finished run, or of a graph that mmgraph build wrote."""
     id: str | None = None
-    """A subject of the run."""
+    """A subject of the run, or an anchor of the graph."""
     features: Path | None = None
     """Or a JSON file with a new subject: {"modality": [numbers], ...}; what is left out is missing."""
     text: str | None = None
@@ -47,7 +49,13 @@ class Options:
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10
     """How many."""
     where: tuple[str, ...] = ()
-    """Metadata that a hit must have, as column=value."""
+    """Metadata that a hit must have, as column=value; node=value is the type of the nodes that it may be found by."""
+    level: Level = "sample"
+    """What is found in a graph: single nodes, anchors, or anchors by all that is around them."""
+    hops: int = 1
+    """Radius of what is around an anchor, in edges."""
+    text_weight: float | None = None
+    """The share of the words in the value of a match of texts, 0 to 1; by default that of the index."""
     json: bool = False
     """Print JSON."""
 
@@ -68,30 +76,38 @@ def main(words: Sequence[str]) -> None:
 
 
 def _search_built(options: Options) -> None:
-    if odd := [name for name in ("id", "features", "where") if getattr(options, name)]:
-        raise ConfigError(f"A built graph is searched by payloads, got {odd[0]!r}; --{odd[0]} is for runs")
-    built = Built.open(options.folder)
+    if options.features is not None:
+        raise ConfigError("A built graph is searched by payloads or --id, got --features, which is for runs")
     payloads: dict[str, Any] = {}
     for modality in (Modality.TEXT, Modality.IMAGE, Modality.AUDIO):
         if (value := getattr(options, modality)) is not None:
-            payloads[_node_of(built, modality)] = value
+            payloads[modality.value] = value
     for text in options.payload:
         node, value = _pair(text)
         payloads[node] = Path(value[1:]) if value.startswith("@") else value
-    hits = built.search(payloads, k=options.k, hops=1)
-    shown = ", ".join(str(value) for value in payloads.values())
-    _show(hits, f"subgraphs most like {shown}", as_json=options.json)
+    hits = Engine.open(options.folder).search(
+        None if options.id is not None and not payloads else payloads,
+        id=options.id,
+        k=options.k,
+        where=_filters(options.where),
+        level=options.level,
+        hops=options.hops,
+        text_weight=options.text_weight,
+    )
+    if options.json:
+        sys.stdout.write(json.dumps([hit.to_json() for hit in hits], ensure_ascii=False) + "\n")
+        return
+    shown = ", ".join(str(value) for value in (payloads or {"id": options.id}).values())
+    rows = [Hit(hit.id, hit.score, {**hit.metadata, "why": hit.why}, hit.position, hit.subgraph) for hit in hits]
+    Console().print(hits_table(rows, title=f"subgraphs most like {shown}"))
 
 
-def _node_of(built: Built, modality: Modality) -> str:
-    """The one node type of a modality that hangs on the anchor."""
-    nodes = [node for node in built.schema.modalities if built.schema.nodes[node].modality == modality]
-    if len(nodes) != 1:
-        raise ConfigError(
-            f"The graph must have one node type of {modality} at {built.anchor!r}, got {nodes}; "
-            f"say --payload NODE=…, or build it with one"
-        )
-    return nodes[0]
+def _filters(pairs: Sequence[str]) -> dict[str, list[str]]:
+    """Column → the values that are allowed: of one that is named twice either."""
+    found: dict[str, list[str]] = {}
+    for column, value in map(_pair, pairs):
+        found.setdefault(column, []).append(value)
+    return found
 
 
 def _show(hits: Sequence[Hit], title: str, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from mmgraph.errors import ArtifactError, ConfigError, DataError
 
 def counts(letters):
     def count(texts):
-        return [[text.count(letter) - 1 for letter in letters] for text in texts]
+        return [[text.count(letter) - 0.5 for letter in letters] for text in texts]
 
     return Function(count, name=letters, revision="1", modality="text", channels=len(letters))
 
@@ -120,9 +120,9 @@ def test_no_node_of_a_modality_is_no_hit(build):
     ("query", "options", "kind", "message"),
     [
         ({}, {}, ConfigError, r"must have a payload of at least one of \['one', 'two'\], got none"),
-        ({"three": "a"}, {}, ConfigError, r"must be one of \['one', 'two'\], got 'three'"),
-        ({"one": "a"}, {"k": 0}, ConfigError, "k must be at least 1, got 0"),
-        ({"one": object()}, {}, DataError, "The query's 'one' can't be read: can't be encoded: a object has no bytes"),
+        ({"three": "a"}, {}, ConfigError, r"must be one of \['one', 'two'\], or of \['text'\] .*, got 'three'"),
+        ({"one": "a"}, {"k": 0}, ConfigError, "Option 'k' must be a whole number at least 1, got 0"),
+        ({"one": object()}, {}, DataError, "The query's 'one' can't be read: a object has no bytes"),
     ],
 )
 def test_queries_that_can_not_be_are_refused_by_value(built, query, options, kind, message):
@@ -153,7 +153,7 @@ def test_what_has_no_vectors_or_hangs_elsewhere_is_not_searched_by(build):
     }
     built = build(fields, {"films": {"t": ["a b", "a c"]}, "reviews": {"r": ["x", "y"]}}, encoders={"r": TWO})
     for query in ({"t": "a"}, {"r": "x"}):
-        with pytest.raises(ConfigError, match="must hang on 'film' and have x to be searched by"):
+        with pytest.raises(ConfigError, match="can't be searched by: it must have x, and hang on what is searched"):
             built.search(query)
 
 
