@@ -50,7 +50,8 @@ def test_commands_run(page: Path, tmp_path: Path, monkeypatch, capsys) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_resolve(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", prose):
         if not target.startswith("https://"):
             assert (page.parent / target).exists(), target
 
