@@ -4,13 +4,17 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch_geometric.data import HeteroData
 
 import mmgraph as mg
+from mmgraph.encoders import Raw
 from mmgraph.errors import ConfigError, DataError
+from mmgraph.functional import readout, subgraphs
+from mmgraph.layers import Readout
 from mmgraph.schema import Schema
 from mmgraph.search import embed, embed_new, index_subgraphs, subgraph
-from mmgraph.testing import fake_records
+from mmgraph.testing import fake_graph, fake_records
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +52,30 @@ def test_a_subgraphs_vector_is_the_mean_state_of_those_within_reach(population, 
     for row in range(len(population.ids)):
         members = list(nx.single_source_shortest_path_length(reversed_, row, cutoff=hops))
         assert np.allclose(vectors[row], states[members].mean(axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("weights", ["walk", "decay", "sum"])
+def test_members_count_as_asked(population, model, weights: str) -> None:
+    index = torch.cat([population.graph[one].edge_index for one in population.schema.relations("subject")], dim=1)
+    with torch.no_grad():
+        expected = readout(model.embed(population.graph), index, hops=2, weights=weights).numpy()
+    found = index_subgraphs(model, population.graph, population.ids, hops=2, weights=weights)
+    assert np.allclose(found.vectors, expected, atol=1e-6)
+
+
+def test_a_model_that_reads_out_itself_shows_the_subgraphs_it_has_read() -> None:
+    graph, schema = fake_graph(12)
+    near = next(iter(schema.relations("subject")))
+    spaces = {"joint": {"scan": nn.Linear(3, 4), "text": nn.Linear(5, 4)}}
+    aligner = mg.Aligner(
+        schema=schema, encoder=Raw(["scan", "text"]), spaces=spaces, between=Readout(relations=[near], hops=1)
+    )
+    index = index_subgraphs(aligner, graph, hops=0, show=1)
+    with torch.no_grad():
+        assert np.allclose(index.vectors, aligner.embed(graph), atol=1e-6)
+    member, centre = subgraphs(graph[near].edge_index, 12, hops=1)[0]
+    hit = index.search_id("subject-3", k=1)[0]
+    assert sorted(hit.subgraph["subject"].n_id.tolist()) == member[centre == hit.position].tolist()
 
 
 def test_labels_do_not_reach_the_vectors(population, model) -> None:

@@ -12,6 +12,7 @@ from mmgraph.data.loader import Loader
 from mmgraph.data.manifest import Manifest, dataset_names, load_dataset
 from mmgraph.data.missing import ModalityDropout, drop_modalities
 from mmgraph.data.noise import FeatureNoise
+from mmgraph.data.pairs import NewPairs
 from mmgraph.data.records import Records
 from mmgraph.data.sample_loader import NeighbourLoader
 from mmgraph.data.sampler import NeighbourSampler, Sampled
@@ -34,6 +35,7 @@ __all__ = [
     "ModalityDropout",
     "NeighbourLoader",
     "NeighbourSampler",
+    "NewPairs",
     "NodeSeeds",
     "OutOfRangeError",
     "PayloadKey",

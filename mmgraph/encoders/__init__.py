@@ -7,6 +7,7 @@ from mmgraph.encoders.audio import LogMel, Recordings, Spectra
 from mmgraph.encoders.audio_conv import AudioConv
 from mmgraph.encoders.base import Encoder
 from mmgraph.encoders.cache import FeatureCache
+from mmgraph.encoders.chunked import Chunked
 from mmgraph.encoders.columns import Columns
 from mmgraph.encoders.frozen import Encoded, Frozen
 from mmgraph.encoders.function import Function
@@ -31,6 +32,7 @@ __all__ = [
     "DEFAULTS",
     "KINDS",
     "AudioConv",
+    "Chunked",
     "Cloud",
     "CloudSummary",
     "Columns",

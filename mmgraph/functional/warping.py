@@ -173,7 +173,7 @@ def _costs(x: Tensor, y: Tensor, metric: StepMetric) -> Tensor:
             "Two series must be [steps, channels] of one width, with at least 1 step, "
             f"got {list(x.shape)} and {list(y.shape)}"
         )
-    if metric in ("euclidean", "squared"):
+    if metric == "euclidean" or metric == "squared":
         apart = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
         return apart.square() if metric == "squared" else apart
     return distance(x, y, metric=metric)

@@ -96,6 +96,8 @@ def test_no_label_is_in_a_view_and_all_metrics_have_a_direction(case):
     for part in ("train", "val", "test"):
         seen = task.view(graph, part)["subject"]
         assert "y" not in seen or (seen.y < 0).all()
+        beside = Clustering(schema, beside=["diagnosis"]).view(graph, part)["subject"]
+        assert torch.equal(beside.y >= 0, graph["subject"].train_mask & (graph["subject"].y >= 0))
     assert all(higher_is_better(name) for name in task.metrics)
     assert task.controls == ("no_graph", "shuffled_edges", "noise")
 

@@ -10,10 +10,12 @@ from torch import nn
 
 import mmgraph
 from mmgraph import builders, decoders, encoders, fusion, layers, objectives
+from mmgraph.aligner import Aligner
 from mmgraph.data import drop_modalities
 from mmgraph.model import Model
 from mmgraph.schema import TargetSpec, view
-from mmgraph.tasks import NodeClassification, Task
+from mmgraph.tasks import Clustering, NodeClassification, Retrieval, Task
+from mmgraph.tasks.metrics import higher_is_better
 from mmgraph.testing import (
     check_encoder,
     check_fusion,
@@ -164,6 +166,25 @@ def reconstruct(**options):
     return run
 
 
+def latent(**options):
+    def run():
+        graph, schema = fake_graph()
+        none = graph.clone()
+        none["subject"].train_mask = torch.zeros(40, dtype=torch.bool)
+        near = layers.Stack(*[layers.Mean(4, 4, relations=[("subject", "near", "subject")]) for _ in range(2)])
+        made = Model(
+            schema=schema,
+            encoder=encoders.Table(WIDTHS, 4),
+            fusion=fusion.Sum(mean=True),
+            within=layers.Stack(layers.GCN(4, 4, relations=[("scan", "next", "scan")])),
+            between=near,
+            head=nn.Identity(),
+        )
+        check_objective(objectives.Latent(schema, made, 4, **options), made, graph, none)
+
+    return run
+
+
 def weighted():
     graph, schema = fake_graph()
     nobody = torch.zeros(40, dtype=torch.bool)
@@ -175,6 +196,31 @@ def weighted():
     )
     objective = objectives.Weighted({"labels": labels, "payloads": payloads}, {"payloads": 0.1})
     check_objective(objective, model(schema, outputs=2), graph, nothing)
+
+
+def aligning(make):
+    """An objective over the views of an aligner; without any modality there is nothing to learn from."""
+
+    def run():
+        graph, schema = fake_graph()
+        nothing = drop_modalities(graph, schema, dict.fromkeys(WIDTHS, torch.ones(40, dtype=torch.bool)))
+        spaces = {"joint": {name: nn.Linear(4, 4) for name in WIDTHS}}
+        made = Aligner(schema=schema, encoder=encoders.Table(WIDTHS, 4), spaces=spaces)
+        check_objective(make(schema), made, graph, nothing)
+
+    return run
+
+
+def self_label(schema, **options):
+    return objectives.SelfLabel(schema, anchors=40, views=list(WIDTHS), **options)
+
+
+def changed(graph, generator):
+    """The same graph, its features moved at random."""
+    graph = graph.clone()
+    for name in WIDTHS:
+        graph[name].x = graph[name].x + 0.1 * torch.randn(graph[name].x.shape, generator=generator)
+    return graph
 
 
 def several(soft):
@@ -203,6 +249,52 @@ def classification(classes, regime):
     return run
 
 
+def clustering(regime, views=(), by="logits"):
+    def run():
+        graph, schema = fake_graph(60, classes=("a", "b", "c"), regime=regime)
+        y = graph["subject"].y
+
+        def perfect(part):
+            best = nn.functional.one_hot(y[graph["subject"][f"{part}_mask"]].clamp_min(0), 3).float()
+            return best[:, None].expand(-1, len(views), -1) if views else best
+
+        task = Clustering(schema, views=views, by=by)
+        if by == "logits":
+            check_task(
+                task,
+                graph,
+                schema,
+                perfect=perfect,
+                higher_is_better=dict.fromkeys(task.metrics, True),
+                chance={"ari": 0},
+            )
+        check_no_leak(model(schema, 3) if not views else clusters(schema), task, graph, schema)
+
+    return run
+
+
+def retrieval(regime, target=None):
+    def run():
+        graph, schema = fake_graph(120, regime=regime)
+        task = Retrieval(schema, target=target)
+
+        def perfect(part):
+            y = graph["subject"].y[graph["subject"][f"{part}_mask"]]
+            own, shared = torch.eye(len(y)), nn.functional.one_hot(y + 1, 3).float()  # -1: not known
+            return torch.cat([own, shared], dim=1)[:, None].expand(-1, 2, -1)
+
+        directions = {name: higher_is_better(name) for name in task.metrics}
+        check_task(task, graph, schema, perfect=perfect, higher_is_better=directions, chance={})
+        check_no_leak(clusters(schema), task, graph, schema)
+
+    return run
+
+
+def clusters(schema):
+    spaces = {"clusters": {name: nn.Linear(4, 3) for name in WIDTHS}}
+    return Aligner(schema=schema, encoder=encoders.Table(WIDTHS, 4), spaces=spaces)
+
+
 def model(schema, outputs):
     return Model(
         schema=schema,
@@ -226,6 +318,7 @@ CASES = [
         "",
         encoder(lambda: encoders.Joined(encoders.Table({"scan": 3}, 4), encoders.Table({"text": 5}, 4))),
     ),
+    (encoders.Chunked, "", encoder(lambda: encoders.Chunked(encoders.Table(WIDTHS, 4, dropout=0.5), rows=7))),
     (encoders.ImageConv, "", carrying(lambda: encoders.ImageConv({"scan": 1, "text": 1}, 4), "pixels", pictures)),
     (encoders.AudioConv, "", carrying(lambda: encoders.AudioConv(WIDTHS, 4), "mel", spectrograms)),
     (
@@ -279,6 +372,8 @@ CASES = [
     (layers.MultiViewLSTM, "steps", views(lambda: layers.MultiViewLSTM(SHARED, 4, steps="step"))),
     (layers.KernelRidge, "", layer(lambda: layers.KernelRidge(relations=RELATIONS[:2]))),
     (layers.KernelRidge, "learned", layer(lambda: layers.KernelRidge(relations=RELATIONS[:2], shares="learned"))),
+    (layers.Readout, "", layer(lambda: layers.Readout(relations=RELATIONS[:2]))),
+    (layers.Readout, "sum", layer(lambda: layers.Readout(relations=RELATIONS[:2], weights="sum", centre=False))),
     (layers.Smooth, "", layer(lambda: layers.Smooth(relations=RELATIONS[:2], rounds=3, alpha=0.7))),
     (layers.Smooth, "learned", layer(lambda: layers.Smooth(relations=RELATIONS[:2], alpha=None))),
     (layers.Attention, "", layer(lambda: layers.Attention(4, relations=RELATIONS, heads=2))),
@@ -326,9 +421,47 @@ CASES = [
     (objectives.Late, "joint", late(joint=0.5)),
     (objectives.Reconstruct, "", reconstruct()),
     (objectives.Reconstruct, "denoising", reconstruct(noise=0.5, mask=0.1)),
+    (objectives.Latent, "", latent()),
+    (objectives.Latent, "two layers", latent(layers=2)),
+    (objectives.Latent, "scans", latent(node="scan")),
     (objectives.Weighted, "", weighted),
+    (objectives.Contrast, "", aligning(objectives.Contrast)),
+    (objectives.Contrast, "sigmoid", aligning(lambda schema: objectives.Contrast(schema, loss="sigmoid"))),
+    (
+        objectives.Contrast,
+        "hard",
+        aligning(lambda schema: objectives.Contrast(schema, hard=RELATIONS[0], ignore="diagnosis")),
+    ),
+    (objectives.TwoViews, "", aligning(lambda schema: objectives.TwoViews(schema, changed))),
+    (objectives.TwoViews, "relation", aligning(lambda schema: objectives.TwoViews(schema, positives=RELATIONS[0]))),
+    (objectives.CoCLR, "", aligning(lambda schema: objectives.CoCLR(schema, changed, k=2))),
+    (objectives.GDT, "", aligning(lambda schema: objectives.GDT(schema, {"move": (changed, "distinctive")}))),
+    (objectives.Margin, "", aligning(objectives.Margin)),
+    (objectives.Margin, "hardest", aligning(lambda schema: objectives.Margin(schema, negatives="hardest"))),
+    (
+        objectives.Margin,
+        "structure",
+        aligning(
+            lambda schema: objectives.Margin(schema, alike="diagnosis", structure={"scan": 0.1}, metric="euclidean")
+        ),
+    ),
+    (objectives.Grounded, "", aligning(lambda schema: objectives.Grounded(schema, "text", "scan", alike="diagnosis"))),
+    (objectives.Correlate, "", aligning(objectives.Correlate)),
+    (objectives.Correlate, "two channels", aligning(lambda schema: objectives.Correlate(schema, channels=2))),
+    (objectives.SelfLabel, "", aligning(lambda schema: self_label(schema, clusters=4))),
+    (objectives.SelfLabel, "alone", aligning(lambda schema: self_label(schema, clusters=4, shared=False))),
+    (
+        objectives.SelfLabel,
+        "heads",
+        aligning(lambda schema: self_label(schema, clusters=2, heads=2, marginals="zipf", decorrelate=0.5)),
+    ),
     (objectives.Several, "hard", several(soft=False)),
     (objectives.Several, "soft", several(soft=True)),
+    (Clustering, "logits", clustering("transductive")),
+    (Clustering, "views", clustering("cohort_hidden", views=tuple(WIDTHS))),
+    (Clustering, "kmeans", clustering("transductive", by="kmeans")),
+    (Retrieval, "", retrieval("transductive")),
+    (Retrieval, "classes", retrieval("cohort_hidden", target="diagnosis")),
     (NodeClassification, "binary", classification(("a", "b"), "transductive")),
     (NodeClassification, "hidden", classification(("a", "b", "c"), "cohort_hidden")),
     (NodeClassification, "single", classification(("a", "b", "c", "d"), "single_query")),
