@@ -41,6 +41,7 @@ _HOME = {
     "mmgraph.tasks": ("NodeClassification", "Retrieval"),
     "mmgraph.train": ("Batches", "FitConfig", "Results", "evaluate", "fit"),
     "mmgraph.schema": ("EdgeSpec", "Modality", "NodeSpec", "Schema", "TargetSpec", "view"),
+    "mmgraph.zero_shot": ("class_graph", "class_metrics", "class_scores", "prototypes"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

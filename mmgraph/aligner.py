@@ -42,7 +42,7 @@ class Aligner(nn.Module):
 
     Raises:
         ConfigError: The schema has no anchor, a space is made from something else than modalities of the anchor and
-            earlier spaces, or a view doesn't reach the last space.
+            earlier spaces, one module is given twice, or a view doesn't reach the last space.
 
     Example:
         >>> from mmgraph.encoders import Raw
@@ -71,6 +71,7 @@ class Aligner(nn.Module):
         known = [*schema.paths, *([schema.anchor] if schema.nodes[schema.anchor].channels else [])]
         self.sources = {space: tuple(sources) for space, sources in spaces.items()}
         _check_spaces(self.sources, known)
+        _check_own(spaces)
         named = [name for name in known if any(name in sources for sources in self.sources.values())]
         chosen = {name: (name,) for name in named} if views is None else views
         self.views = {name: tuple(seen) for name, seen in chosen.items()}
@@ -161,6 +162,19 @@ def _check_spaces(sources: Mapping[str, Collection[str]], known: Collection[str]
                 f"got {odd[0]!r}"
             )
         earlier.append(space)
+
+
+def _check_own(spaces: Mapping[str, Mapping[str, nn.Module]]) -> None:
+    """Weights that stand twice in a model can't be saved."""
+    found: dict[int, str] = {}
+    for space, sources in spaces.items():
+        for source, module in sources.items():
+            if id(module) in found and next(module.parameters(), next(module.buffers(), None)) is not None:
+                raise ConfigError(
+                    f"{source!r} in {space!r} needs a module of its own, got that of {found[id(module)]}; to share "
+                    "one, bring both into an earlier space and give that space the module"
+                )
+            found[id(module)] = f"{source!r} in {space!r}"
 
 
 def _check_views(

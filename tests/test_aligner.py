@@ -165,6 +165,14 @@ def test_odd_aligners_are_refused(options, message):
         aligner(fake_graph()[1], **options)
 
 
+def test_a_module_given_twice_is_refused_and_shared_through_a_space():
+    _, schema = fake_graph()
+    shared = nn.Linear(3, 4)
+    with pytest.raises(ConfigError, match="'text' in 'joint' needs a module of its own, got that of 'scan' in 'joint'"):
+        aligner(schema, spaces={"joint": {"scan": shared, "text": shared}})
+    aligner(schema, spaces={"joint": {"scan": nn.Identity(), "text": nn.Identity()}})
+
+
 def test_no_anchor_is_refused():
     with pytest.raises(ConfigError, match="needs a schema with an anchor, got none"):
         mg.Aligner(schema=Schema(nodes={"a": NodeSpec()}), encoder=Raw(["a"]), spaces={"joint": {"a": Stack()}})

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 Kind = Literal["flat", "hnsw", "ivf", "ivfpq"]
 KINDS: tuple[str, ...] = get_args(Kind)
+OPTIONS = {
+    "flat": (),
+    "hnsw": ("links", "ef_construction", "ef_search"),
+    "ivf": ("cells", "probes"),
+    "ivfpq": ("cells", "probes", "codes", "shortlist"),
+}
 CELLS = ("ivf", "ivfpq")  # the kinds that look into some cells alone
 LONGEST = 1e18  # float32 still holds the squared distance of two such vectors
 POINTS = 39  # vectors a cell that faiss wants for k-means
@@ -111,29 +117,11 @@ class Faiss(Index):
             subgraph=subgraph,
         )
         check_choice("kind", kind, KINDS)
-        cells = _default_cells(len(self)) if cells is None else cells
-        codes = _default_codes(self.channels) if codes is None else codes
-        check_count("links", links, least=2)
-        check_count("ef_construction", ef_construction)
-        check_count("ef_search", ef_search)
-        check_count("cells", cells, most=max(1, len(self)))
         if not 0 < recall <= 1:
             raise ConfigError(f"Option 'recall' must be above 0 and at most 1, got {recall}; .97 is usual")
-        check_count("probes", 1 if probes is None else probes)
-        check_count("codes", codes, most=self.channels)
-        check_count("shortlist", 1 if shortlist is None else shortlist)
-        if self.channels % codes:
-            raise ConfigError(
-                f"Option 'codes' must divide the {self.channels} channels, got {codes}; leave it out for one that does"
-            )
         self.kind = kind
-        options: dict[str, dict[str, int]] = {
-            "flat": {},
-            "hnsw": {"links": links, "ef_construction": ef_construction, "ef_search": ef_search},
-            "ivf": {"cells": cells, "probes": probes or cells},
-            "ivfpq": {"cells": cells, "probes": probes or cells, "codes": codes, "shortlist": shortlist or 1},
-        }
-        self.options = {name: int(value) for name, value in options[kind].items()}
+        counts = {"links": links, "ef_construction": ef_construction, "ef_search": ef_search, "cells": cells}
+        self.options = self._options({**counts, "probes": probes, "codes": codes, "shortlist": shortlist})
         self._distance = faiss.METRIC_L2 if metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
         self._check_lengths()
         self._built = self._build(faiss) if built is None else built
@@ -141,6 +129,21 @@ class Faiss(Index):
         if kind in CELLS and len(self) > 1 and (probes is None or (kind == "ivfpq" and shortlist is None)):
             with _one_thread(faiss):
                 self._tune(recall, probes, shortlist)
+
+    def _options(self, given: Mapping[str, int | None]) -> dict[str, int]:
+        """The options of this kind of index, all checked; until they are tuned, probes look into all cells."""
+        usual = {"cells": _default_cells(len(self)), "codes": _default_codes(self.channels), "shortlist": 1}
+        usual["probes"] = usual["cells"] if given["cells"] is None else given["cells"]
+        options = {name: usual[name] if value is None else value for name, value in given.items()}
+        for name, value in options.items():
+            most = {"cells": max(1, len(self)), "codes": self.channels}.get(name)
+            check_count(name, value, least=2 if name == "links" else 1, most=most)
+        if self.channels % options["codes"]:
+            raise ConfigError(
+                f"Option 'codes' must divide the {self.channels} channels, got {options['codes']}; "
+                "leave it out for one that does"
+            )
+        return {name: int(options[name]) for name in OPTIONS[self.kind]}
 
     def _build(self, faiss: ModuleType) -> Any:
         if self.kind == "hnsw":
