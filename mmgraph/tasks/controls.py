@@ -24,7 +24,7 @@ pixels and spectrograms themselves where a model is trained on those.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,18 +66,19 @@ def default_controls(schema: Schema) -> tuple[str, ...]:
     return (*graph, *without, *linear, "majority")
 
 
-def alignment_controls(schema: Schema, views: Sequence[str]) -> tuple[str, ...]:
-    """The controls that apply to retrieval across some views.
+def alignment_controls(schema: Schema, views: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+    """The controls that apply to retrieval across some views, given with the modalities of each.
 
     Example:
         >>> from mmgraph.schema import EdgeSpec, NodeSpec
         >>> edges = dict.fromkeys([("image", "of", "a"), ("text", "of", "a")], EdgeSpec())
         >>> schema = Schema(nodes=dict.fromkeys(["a", "image", "text"], NodeSpec()), edges=edges, anchor="a")
-        >>> alignment_controls(schema, ["image", "text"])
+        >>> alignment_controls(schema, {"image": ["image"], "text": ["text"]})
         ('noise', 'cca', 'chance')
     """
     graph = ("no_graph", "shuffled_edges") if _relations(schema) else ()
-    linear = ("cca",) if len(views) > 1 and all(name in _sources(schema) for name in views) else ()
+    known = all(name in _sources(schema) for modalities in views.values() for name in modalities)
+    linear = ("cca",) if len(views) > 1 and known else ()
     return (*graph, "noise", *linear, "chance")
 
 
@@ -155,7 +156,7 @@ def _cca(folds: Sequence[HeteroData], task: Retrieval, part: Part) -> Tensor:
     graph, metric = folds[0], "mrr" if "mrr" in task.metrics else "class_map"
     store = graph[task.node]
     columns = _columns(graph, task.schema)
-    xs = [columns[name] for name in task.views]
+    xs = [_side_by_side([columns[name] for name in task.modalities[view]], store.train_mask) for view in task.views]
     train = store.train_mask & torch.stack([x.isfinite().all(dim=1) for x in xs]).all(dim=0)
     xs = [_principal(x, train) for x in xs]
     best = (-1.0, torch.empty(0))
@@ -166,6 +167,13 @@ def _cca(folds: Sequence[HeteroData], task: Retrieval, part: Part) -> Tensor:
             score = task.evaluate(vectors[store.val_mask, :, :width], graph, "val", metrics=[metric])[metric]
             best = max(best, (score, vectors[store[f"{part}_mask"], :, :width]), key=lambda one: one[0])
     return best[1].float()
+
+
+def _side_by_side(columns: list[Tensor], train: Tensor) -> Tensor:
+    """The modalities of one view; one that an anchor lacks has its mean, unless the anchor lacks them all."""
+    absent = torch.stack([x.isnan().any(dim=1) for x in columns]).all(dim=0)
+    filled = [torch.where(x.isnan(), x[train].nanmean(dim=0), x) for x in columns]
+    return torch.cat(filled, dim=1).masked_fill(absent[:, None], float("nan"))
 
 
 def _principal(x: Tensor, train: Tensor) -> Tensor:
@@ -179,9 +187,11 @@ def _principal(x: Tensor, train: Tensor) -> Tensor:
 
 def _chance(folds: Sequence[HeteroData], task: Retrieval, part: Part) -> Tensor:
     store = folds[0][task.node]
-    sources = _sources(task.schema)
     everyone = torch.ones_like(store.train_mask)
-    found = [_present(folds[0], task.schema, name) if name in sources else everyone for name in task.views]
+    found = []
+    for names in task.modalities.values():
+        known = [_present(folds[0], task.schema, name) for name in names if name in _sources(task.schema)]
+        found.append(torch.stack(known).any(dim=0) if known else everyone)
     there = torch.stack(found, dim=1)[store[f"{part}_mask"]]
     vectors = torch.randn(*there.shape, 8, generator=torch.Generator().manual_seed(len(there)))
     return vectors.masked_fill(~there[:, :, None], float("nan"))

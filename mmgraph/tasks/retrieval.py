@@ -40,6 +40,7 @@ class Retrieval(Task):
         schema: What the graph means; it must have an anchor.
         pairs: (view that asks, view that answers); by default all pairs of the modalities of the anchor, either way.
         target: Name of the target whose classes the class level is about; its training labels are in the views.
+        views: View → its modalities, for views that are not one modality of their own name; controls read them.
 
     Raises:
         SchemaError: No anchor or pair, a target that is not one of classes at the anchor, or nothing to be judged.
@@ -54,7 +55,12 @@ class Retrieval(Task):
     """
 
     def __init__(
-        self, schema: Schema, pairs: Sequence[tuple[str, str]] | None = None, *, target: str | None = None
+        self,
+        schema: Schema,
+        pairs: Sequence[tuple[str, str]] | None = None,
+        *,
+        target: str | None = None,
+        views: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         if schema.anchor is None:
             raise SchemaError("Retrieval needs a schema with an anchor, got none; set Schema(anchor=...)")
@@ -65,7 +71,8 @@ class Retrieval(Task):
             raise SchemaError(f"Retrieval needs at least 1 pair of views, got none; modalities are {list(names)}")
         self.schema, self.node, self.pairs = schema, schema.anchor, tuple((a, b) for a, b in pairs)
         self.views = tuple(dict.fromkeys(name for pair in self.pairs for name in pair))
-        self.controls = alignment_controls(schema, self.views)
+        self.modalities = {name: tuple((views or {}).get(name, (name,))) for name in self.views}
+        self.controls = alignment_controls(schema, self.modalities)
         self.name = target
         self.target = None if target is None else schema.target(target)
         if self.target is not None and (self.target.node != self.node or not self.target.classes):

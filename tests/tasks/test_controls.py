@@ -360,3 +360,22 @@ def test_wide_features_are_brought_to_their_principal_components_first():
     schema = Schema.infer(graph, anchor="a")
     task = Retrieval(schema)
     assert task.evaluate(baseline("cca", [graph], task), graph)["recall@10"] > 0.9
+
+
+def test_a_view_of_several_modalities_is_read_side_by_side():
+    graph, schema = paired()
+    graph["sound"].x = torch.randn(200, 2)
+    graph["sound", "of", "a"].edge_index = torch.arange(200).expand(2, -1)
+    schema = Schema.infer(graph, anchor="a")
+    pairs = [("image", "both"), ("both", "image")]
+    task = Retrieval(schema, pairs, views={"both": ("text", "sound")})
+    assert "cca" in task.controls
+    assert "cca" not in Retrieval(schema, pairs).controls
+    vectors = baseline("cca", [graph], task)
+    rows = graph["a"].test_mask.nonzero().flatten()
+    assert not vectors[:, task.views.index("both")].isnan().any()  # who lacks a text has a sound
+    assert task.evaluate(vectors, graph)["recall@10"] > 0.8
+    graph["sound", "of", "a"].edge_index = torch.arange(3, 200).expand(2, -1)
+    vectors = baseline("cca", [graph], task)
+    assert vectors[:, task.views.index("both"), 0].isnan().tolist() == (rows < 3).tolist()
+    assert baseline("chance", [graph], task)[:, 1, 0].isnan().tolist() == (rows < 3).tolist()
