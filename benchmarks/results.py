@@ -47,6 +47,21 @@ WANTED: Sequence[tuple[str, dict[str, Any]]] = (
     ("lecun1998_cnn_mnist20k", {}),
     ("park2019_cnn_fsdd", {}),
     ("park2019_cnn_fsdd", {"official": True, "runs": 3, "folds": 1}),
+    ("baevski2022_data2vec_graph", {}),
+    ("patrick2021_gdt_fsdd", {}),
+    ("asano2020_labelling_avdigits", {}),
+    ("radford2021_clip_glyphs", {}),
+    ("radford2021_clip_glyphs", {"split": "block"}),
+    ("radford2021_clip_emoji", {}),
+    ("radford2021_clip_emoji", {"graph": True}),
+    ("clip_avdigits", {}),
+    ("alayrac2020_mmv_avdigits", {}),
+    ("han2020_coclr_avdigits", {}),
+    ("frome2013_devise_emoji", {}),
+    ("wang2016_structure_preserving_wikipedia", {}),
+    ("andrew2013_dcca_wikipedia", {}),
+    ("coco_mini_scene_graphs", {}),
+    ("subgraph_search_cora", {}),
 )
 
 

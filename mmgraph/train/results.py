@@ -23,7 +23,8 @@ QUESTIONS = {  # what a control answers
     "cca": "The aligner over canonical correlation",
 }
 ANSWERS = {1: "helps", -1: "hurts", 0: "makes no difference that these runs could show"}
-SHOWN = ("accuracy", "f1_macro", "auroc", "recall@1", "recall@10", "class_map")  # in the terminal, with the main one
+MOST_SHOWN = 4  # metrics in the terminal; a report shows all
+SHOWN = ("accuracy", "f1_macro", "auroc", "recall@1", "recall@10", "class_map")  # after the main one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,12 +233,15 @@ class Results:
 
     def table(self, *, title: str = "") -> Table:
         """The table for a terminal: a row a variant, mean ± std a metric, the full model's lead with its interval."""
-        metrics = [metric for metric in dict.fromkeys((*SHOWN, self.metric)) if metric in self.metrics]
-        caption = f"mean ± std over {self.runs} runs; lead: full model minus row, paired, 95 % interval"
+        metrics = [metric for metric in dict.fromkeys((self.metric, *SHOWN)) if metric in self.metrics][:MOST_SHOWN]
+        caption = (
+            f"mean ± std over {self.runs} runs; lead: full model minus row in {self.metric}, paired, 95 % interval"
+        )
         table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_column("variant", no_wrap=True)
-        for heading in (*metrics, f"lead in {self.metric}"):
-            table.add_column(heading, justify="right", no_wrap=True)
+        for metric in metrics:
+            table.add_column(metric, justify="right", min_width=len("0.000±0.000"))
+        table.add_column("lead", justify="right", no_wrap=True)
         for row in self.rows(metrics):
             scores = [f"{mean:.3f}±{std:.3f}" for mean, std in (row[metric] for metric in metrics)]
             gap = row["difference"]
