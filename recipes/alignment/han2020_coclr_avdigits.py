@@ -11,8 +11,9 @@ picture is: what is gained over ``alone`` is in part the class itself.
 
 Source: Han, Xie and Zisserman 2020, Self-supervised co-training for video representation learning, arXiv:2010.09709.
 Command: mmgraph run han2020_coclr_avdigits
-Cost: MINUTES minutes on one core.
-Expected: TO FILL
+Cost: four minutes on one core.
+Expected: mean average precision .95 (alone .68), precision at 1 .98; of the neighbours found for pictures .65 to .7 are
+right when turns begin and .97 at the end, of those for recordings .84 and .98 (on validation, over two seeds).
 Differs from the paper: pictures and recordings in place of colours and optical flow, and features that are not trained
 below a small network; neighbours come from the batch, not from a queue. Width, k, dropout and epochs were chosen on
 validation.
@@ -28,7 +29,7 @@ from mmgraph import encoders, objectives
 from mmgraph.tasks import Retrieval
 
 DATA, METRIC = "avdigits", "class_map"
-EXPECT = {"class_map": (0.9, 0.05)}
+EXPECT = {"class_map": (0.94, 0.04)}
 CONTROLS = ("noise", "chance")
 
 
@@ -53,11 +54,11 @@ class Config:
     warm_up: int = 40
     every: int = 4
     channels: int = 64
-    hidden: int = 256
-    dropout: float = 0.3
+    hidden: int = 128
+    dropout: float = 0.2
     temperature: float = 0.2
     fit: mg.FitConfig = mg.FitConfig(
-        epochs=30,
+        epochs=60,
         optimizer="adamw",
         learning_rate=3e-3,
         schedule="one_cycle",

@@ -25,8 +25,9 @@ from mmgraph import encoders, layers, objectives
 
 DATA, METRIC = "emoji", "recall@10"
 EXPECT = {"recall@10": (0.60, 0.06)}
-CONTROLS = ("no_graph", "noise", "cca", "chance")
+CONTROLS = ("noise", "cca", "chance")
 WORDS = ("name_en", "keywords_en")
+VIEWS = {"picture": ("picture",), "words": WORDS}
 NEAR = ("emoji", "near_subgroup", "emoji")
 
 
@@ -81,7 +82,7 @@ def build(config: Config, run: int, fold: int) -> mg.Built:
 
 
 def make_task(config: Config, schema: mg.Schema) -> mg.Retrieval:
-    return mg.Retrieval(schema, [("picture", "words"), ("words", "picture")], target="group")
+    return mg.Retrieval(schema, [("picture", "words"), ("words", "picture")], target="group", views=VIEWS)
 
 
 def make_objective(config: Config, schema: mg.Schema) -> objectives.Contrast:
@@ -104,6 +105,6 @@ def make_model(config: Config, schema: mg.Schema) -> mg.Aligner:
         schema=schema,
         encoder=encoders.Raw(list(widths)),
         spaces={"joint": {name: network(width) for name, width in widths.items()}},
-        views={"picture": ("picture",), "words": WORDS},
+        views=VIEWS,
         between=layers.Smooth(relations=[NEAR], rounds=1, alpha=0.3) if NEAR in schema.edges else None,
     )

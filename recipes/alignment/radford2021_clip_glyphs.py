@@ -6,8 +6,9 @@ be found by words that were. With ``--split block`` whole blocks of Unicode are 
 
 Source: Radford et al. 2021, Learning transferable visual models from natural language supervision, arXiv:2103.00020.
 Command: mmgraph run radford2021_clip_glyphs
-Cost: COST
-Expected: EXPECTED
+Cost: five minutes on one core.
+Expected: recall@10 .66 over three splits, among 1,470 characters; canonical correlation gives .46, noise .01. With
+``--split block`` .43 among 737, and .36.
 Differs from the paper: five thousand characters of Unicode, not 400 million photos; oriented gradients and hashed
 n-grams of letters in place of two networks trained from nothing. No download: all is made of what Python and
 matplotlib bring along.
@@ -21,7 +22,7 @@ import mmgraph as mg
 from mmgraph import encoders, objectives
 
 DATA, METRIC = "glyphs", "recall@10"
-EXPECT = {"recall@10": (0.70, 0.05)}
+EXPECT = {"recall@10": (0.66, 0.03)}
 CONTROLS = ("noise", "cca", "chance")
 
 
