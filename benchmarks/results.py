@@ -49,6 +49,7 @@ WANTED: Sequence[tuple[str, dict[str, Any]]] = (
     ("park2019_cnn_fsdd", {"official": True, "runs": 3, "folds": 1}),
     ("baevski2022_data2vec_graph", {}),
     ("patrick2021_gdt_fsdd", {}),
+    ("patrick2021_gdt_fsdd", {"asked": "digit"}),
     ("asano2020_labelling_avdigits", {}),
     ("radford2021_clip_glyphs", {}),
     ("radford2021_clip_glyphs", {"split": "block"}),

@@ -46,6 +46,8 @@ class Config:
     dropout: float = 0.2
     temperature: float = 0.1
     weight: float = 1.0
+    anew: bool = True
+    parts: int = 4
     fit: mg.FitConfig = mg.FitConfig(
         epochs=30,
         optimizer="adamw",
@@ -78,7 +80,7 @@ def make_model(config: Config, schema: mg.Schema, *, shared: bool = False) -> mg
     encoder = encoders.Joined(
         encoders.ImageConv({"image": 1}, hidden, widths=widths, dropout=config.dropout / 2, shift=1),
         encoders.AudioConv(
-            ["audio"], hidden, steps=config.steps, widths=widths, dropout=config.dropout, augment=config.augment
+            ["audio"], hidden, steps=config.steps, widths=widths, dropout=config.dropout, augment=config.augment, parts=config.parts
         ),
         encoders.Raw(["text"]),
     )
@@ -105,3 +107,9 @@ def make_shared_objective(config: Config, schema: mg.Schema) -> objectives.Contr
 
 RIVALS = {"shared": make_shared}
 RIVAL_OBJECTIVES = {"shared": make_shared_objective}
+
+
+def make_transform(config: Config, schema: mg.Schema):
+    from mmgraph.data import NewPairs
+
+    return NewPairs(schema, "image", by="digit") if config.anew else None

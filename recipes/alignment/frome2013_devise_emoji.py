@@ -7,7 +7,8 @@ ones (``class_precision@1 picture>label``). An emoji has three views: its pictur
 Source: Frome et al. 2013, DeViSE: A deep visual-semantic embedding model, NeurIPS 26.
 Command: mmgraph run frome2013_devise_emoji
 Cost: two minutes on one core.
-Expected: .24 of the pictures get the right one of twenty new subgroups, of which the largest holds .14; .18 find their
+Expected: .22 of the pictures get the right one of twenty new subgroups, of which the largest holds .14 (canonical
+correlation does as well, .24); .15 find their
 name among the first ten of 300.
 Differs from the paper: a small network on oriented gradients and colours in place of one trained on a million photos,
 sentence vectors (all-MiniLM-L6-v2), centred and scaled, in place of skip-grams; pictures are ranked against the names
@@ -25,7 +26,7 @@ from mmgraph import encoders, objectives
 
 DATA, METRIC = "emoji", "class_precision@1 picture>label"
 CONTROLS = ("noise", "cca", "chance")
-EXPECT = {"class_precision@1 picture>label": (0.24, 0.06)}
+EXPECT = {"class_precision@1 picture>label": (0.22, 0.05)}
 PAIRS = [("picture", "label"), ("picture", "name_en"), ("name_en", "picture")]
 
 

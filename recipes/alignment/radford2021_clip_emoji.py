@@ -8,7 +8,7 @@ tells both views the subgroup, as the control ``noise`` then shows.
 Source: Radford et al. 2021, Learning transferable visual models from natural language supervision, arXiv:2103.00020.
 Command: mmgraph run radford2021_clip_emoji
 Cost: four minutes on one core.
-Expected: recall@10 .60 over three runs, where a linear map gives .40 and canonical correlation .50.
+Expected: recall@10 .59 over three runs, where a linear map gives .40 and canonical correlation .53.
 Differs from the paper: a thousand pairs, not 400 million; oriented gradients and colours, and vectors of a small
 sentence model (all-MiniLM-L6-v2), in place of two networks trained from nothing.
 """
@@ -24,7 +24,7 @@ import mmgraph as mg
 from mmgraph import encoders, layers, objectives
 
 DATA, METRIC = "emoji", "recall@10"
-EXPECT = {"recall@10": (0.60, 0.06)}
+EXPECT = {"recall@10": (0.59, 0.04)}
 CONTROLS = ("noise", "cca", "chance")
 WORDS = ("name_en", "keywords_en")
 VIEWS = {"picture": ("picture",), "words": WORDS}
