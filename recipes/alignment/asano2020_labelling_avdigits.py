@@ -14,8 +14,8 @@ Source: Asano, Patrick, Rupprecht and Vedaldi 2020, Labelling unlabelled videos 
 self-supervision, arXiv:2006.13662; alone: Asano, Rupprecht and Vedaldi 2020, arXiv:1911.05371.
 Command: mmgraph run asano2020_labelling_avdigits
 Cost: six minutes on one core.
-Expected: nmi image .95 and nmi audio .9 where labels are shared; .26 and .78 alone (both as on validation of the first
-run); a probe is right 99 and 98 times in 100.
+Expected: nmi image .90 and nmi audio .89 over three runs where labels are shared, .22 and .69 alone; a probe is right
+98 times in 100, alone 72.
 Differs from the paper: other data and small encoders; one head of ten clusters; labels come from the answers that the
 last pass gave, not from a pass of their own. Schedule and augmentation were chosen on validation.
 """
@@ -31,7 +31,7 @@ from mmgraph import decoders, encoders, layers, objectives
 from mmgraph.tasks import Clustering
 
 DATA, METRIC = "avdigits", "nmi image"
-EXPECT = {"nmi image": (0.93, 0.08), "nmi audio": (0.88, 0.12)}
+EXPECT = {"nmi image": (0.90, 0.06), "nmi audio": (0.89, 0.08)}
 CONTROLS = ("noise",)
 
 

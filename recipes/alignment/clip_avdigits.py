@@ -1,10 +1,21 @@
-"""Written and spoken digits and their names in one space, where each is sought by each.
+"""Written and spoken digits and their names in one space: a picture finds recordings, and a recording pictures.
+
+Each sample is a picture and a recording of the same digit, a third of those for training with its name ("seven"). Two
+small networks and a linear map of the names are trained from nothing so that what belongs together lies together. Asked
+is from pictures for recordings and from recordings for pictures, of hands and a voice that are in no other part: is
+the nearest of the same digit?
+
+**Labels are in the pairs.** Pictures and recordings were paired by digit, and each step deals the pictures of training
+out anew among the samples of the same digit, so no pair is learned by heart (``--anew false`` leaves them as they
+are). A name says its digit. The rival ``no_names`` has pictures and recordings alone; ``same_digit`` takes each sample
+of the same digit for a positive, which is learning from labels outright (Khosla et al. 2020, arXiv:2004.11362).
 
 Source: Radford et al. 2021, Learning transferable visual models from natural language supervision, arXiv:2103.00020.
 Command: mmgraph run clip_avdigits
-Cost: TO FILL
-Expected: TO FILL
-Differs from the paper: TO FILL
+Cost: ten minutes on one core.
+Expected: class_precision@1 .91 over five runs, .94 from pictures to recordings and .88 back; chance .10.
+Differs from the paper: 2000 samples, not 400 million pairs; three modalities; pairs say no more than a class. Size,
+augmentation and epochs were chosen on validation speakers, who are test speakers in other runs.
 """
 
 from dataclasses import dataclass
@@ -16,70 +27,89 @@ from mmgraph import encoders, objectives
 from mmgraph.data import NewPairs
 
 DATA, METRIC = "avdigits", "class_precision@1"
-EXPECT = {}
+EXPECT = {"class_precision@1": (0.91, 0.05)}
 CONTROLS = ("noise", "cca", "chance")
+LETTERS = 16  # channels of a name, which is its hashed letters
+WIDTHS = (16, 32, 64)  # of the blocks of both networks
 
 
 @dataclass(frozen=True)
 class Config:
     """How to run.
 
+    Args:
+        runs: Seeds, each with another speaker as the test and other pairs.
+        names: Share of the training samples that have their name, above 0.
+        anew: Whether pictures are dealt out anew at each step.
+        channels: Width of the features, and of the common space.
+        augment: How much recordings are changed while training.
+        temperature: Of the cosines, at the start.
+        fit: How to train.
     """
 
     runs: int = 5
-    names: float = 1.0
-    size: int = 14
+    names: float = 1 / 3
+    anew: bool = True
     channels: int = 64
-    hidden: int = 64
-    steps: int = 24
-    scale: int = 8
     augment: float = 0.6
     temperature: float = 0.1
-    anew: bool = True
-    positives: str = "anchor"
-    dropout: float = 0.2
     fit: mg.FitConfig = mg.FitConfig(
-        epochs=20,
+        epochs=30,
         optimizer="adamw",
-        learning_rate=6e-3,
+        learning_rate=4e-3,
         schedule="one_cycle",
         weight_decay=0.05,
         patience=None,
         monitor="class_precision@1",
-        batch_size=250,
+        batch_size=100,
     )
 
 
 def build(config: Config, run: int, fold: int) -> mg.Built:
-    kinds = {
-        "image": {"kind": "pixels", "size": config.size, "colours": 1},
-        "audio": {"kind": "log_mel", "rate_hz": 8000, "dtype": "float32"},
-    }
-    if config.names:
-        kinds["text"] = {"kind": "hashed_text", "channels": 16}
-    return mg.build_graph(mg.load_dataset(DATA, seed=run, names=config.names).with_encoders(**kinds))
+    source = mg.load_dataset(DATA, seed=run, names=config.names)
+    return mg.build_graph(
+        source.with_encoders(
+            image={"kind": "pixels", "size": 14, "colours": 1},
+            audio={"kind": "log_mel", "rate_hz": 8000, "dtype": "float32"},
+            text={"kind": "hashed_text", "channels": LETTERS},
+        )
+    )
 
 
 def make_task(config: Config, schema: mg.Schema) -> mg.Retrieval:
     return mg.Retrieval(schema, [("image", "audio"), ("audio", "image")], target="digit")
 
 
-def make_objective(config: Config, schema: mg.Schema) -> objectives.Contrast:
-    return objectives.Contrast(schema, temperature=config.temperature, positives=config.positives)
+def make_transform(config: Config, schema: mg.Schema) -> NewPairs | None:
+    return NewPairs(schema, "image", by="digit") if config.anew else None
 
 
-def make_transform(config: Config, schema: mg.Schema):
-    return NewPairs(schema, "image", by="digit") if config.anew else (lambda graph, generator: graph)
+def make_objective(config: Config, schema: mg.Schema, *, positives: str = "anchor") -> objectives.Contrast:
+    return objectives.Contrast(schema, temperature=config.temperature, positives=positives)
 
 
-def make_model(config: Config, schema: mg.Schema) -> mg.Aligner:
-    hidden, w = config.hidden, config.scale
-    encoder = [
-        encoders.ImageConv({"image": 1}, hidden, widths=(w, 2 * w, 4 * w), dropout=config.dropout / 2, shift=1),
-        encoders.AudioConv(["audio"], hidden, steps=config.steps, widths=(w, 2 * w, 4 * w), dropout=config.dropout, augment=config.augment),
-    ]
-    spaces = {name: nn.Sequential(nn.ReLU(), nn.Linear(hidden, config.channels)) for name in ("image", "audio")}
-    if config.names:
-        encoder.append(encoders.Raw(["text"]))
-        spaces["text"] = nn.Linear(16, config.channels)
-    return mg.Aligner(schema=schema, encoder=encoders.Joined(*encoder), spaces={"joint": spaces})
+def make_same_digit(config: Config, schema: mg.Schema) -> objectives.Contrast:
+    return make_objective(config, schema, positives="digit")
+
+
+def make_model(config: Config, schema: mg.Schema, *, names: bool = True) -> mg.Aligner:
+    width = config.channels
+    encoder = encoders.Joined(
+        encoders.ImageConv({"image": 1}, width, widths=WIDTHS, dropout=0.1, shift=1),
+        encoders.AudioConv(["audio"], width, steps=32, widths=WIDTHS, dropout=0.2, augment=config.augment),
+        encoders.Raw(["text"]),
+    )
+    space: dict[str, nn.Module] = {
+        name: nn.Sequential(nn.ReLU(), nn.Linear(width, width)) for name in ("image", "audio")
+    }
+    if names:
+        space["text"] = nn.Linear(LETTERS, width)
+    return mg.Aligner(schema=schema, encoder=encoder, spaces={"joint": space})
+
+
+def make_without_names(config: Config, schema: mg.Schema) -> mg.Aligner:
+    return make_model(config, schema, names=False)
+
+
+RIVALS = {"no_names": make_without_names}
+RIVAL_OBJECTIVES = {"same_digit": make_same_digit}

@@ -9,8 +9,8 @@ using scene graphs, CVPR. The objective: Radford et al. 2021, Learning transfera
 supervision; arXiv:2103.00020, figure 3.
 Command: mmgraph run coco_mini_scene_graphs
 Cost: four minutes on one core.
-Expected: recall@1 near .65 over ten resplits, each with about 60 photos that can be asked about (chance .015); on
-validation the relations added nothing to it.
+Expected: recall@1 .63 over ten resplits, among some 80 photos (noise .01); .53 untrained, .65 without the relations,
+which add nothing.
 Rivals: the same without training ("untrained"): each category of the photo counts once.
 Differs from the papers: 338 photos; the objects are the annotators', and no pixel is read; captions are vectors, not
 graphs. An object starts as one of so many of its category, and maps start as identities: with what the encoder knows.
@@ -28,7 +28,7 @@ import mmgraph as mg
 from mmgraph import encoders, layers, objectives
 
 DATA, METRIC = "coco_mini", "recall@1"
-EXPECT = {"recall@1": (0.65, 0.07)}
+EXPECT = {"recall@1": (0.63, 0.05)}
 CONTROLS = ("no_graph", "noise", "chance")
 SPATIAL = [("object", name, "object") for name in ("left_of", "above", "inside", "near")]
 

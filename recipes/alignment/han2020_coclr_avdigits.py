@@ -12,7 +12,7 @@ picture is: what is gained over ``alone`` is in part the class itself.
 Source: Han, Xie and Zisserman 2020, Self-supervised co-training for video representation learning, arXiv:2010.09709.
 Command: mmgraph run han2020_coclr_avdigits
 Cost: four minutes on one core.
-Expected: mean average precision .95 (alone .68), precision at 1 .98; of the neighbours found for pictures .65 to .7 are
+Expected: mean average precision .93 (alone .64), precision at 1 .98; of the neighbours found for pictures .65 to .7 are
 right when turns begin and .97 at the end, of those for recordings .84 and .98 (on validation, over two seeds).
 Differs from the paper: pictures and recordings in place of colours and optical flow, and features that are not trained
 below a small network; neighbours come from the batch, not from a queue. Width, k, dropout and epochs were chosen on
@@ -29,7 +29,7 @@ from mmgraph import encoders, objectives
 from mmgraph.tasks import Retrieval
 
 DATA, METRIC = "avdigits", "class_map"
-EXPECT = {"class_map": (0.94, 0.04)}
+EXPECT = {"class_map": (0.93, 0.04)}
 CONTROLS = ("noise", "chance")
 
 

@@ -8,8 +8,8 @@ backwards, or with --asked digit what is said. The rival is *invariant*: it draw
 Source: Patrick et al. 2021, Multi-modal self-supervision from generalized data transformations, arXiv:2003.04298.
 Command: mmgraph run patrick2021_gdt_fsdd; the same with --asked digit.
 Cost: four minutes on one core, each.
-Expected: direction .98 (invariant .57, a linear model of the spectrogram .92; all on validation, seed 0); digit .96
-(.93 and .93). Some is left in the rival: a logistic regression fitted afterwards tells the direction in .80 to .91.
+Expected: direction .98 over three runs (invariant .54, a linear model of the spectrogram .87); digit .96 (.93 and .93).
+Some is left in the rival: on validation, a logistic regression fitted afterwards tells the direction in .80 to .91.
 Differs from the paper: sound alone, so versions of one modality are compared; a cut in place of a shift; the encoder
 changes pitch, tempo and microphone besides; the probe learns along. Widths and epochs were chosen on validation.
 """
@@ -28,7 +28,7 @@ from mmgraph import decoders, encoders, fusion, objectives
 from mmgraph.tasks import NodeClassification
 from mmgraph.typing import Seen
 
-DATA, METRIC, EXPECT = "fsdd", "accuracy", {"accuracy": (0.97, 0.02)}
+DATA, METRIC, EXPECT = "fsdd", "accuracy", {"accuracy": (0.98, 0.02)}
 
 
 @dataclass(frozen=True)
