@@ -13,7 +13,7 @@ of the same digit for a positive, which is learning from labels outright (Khosla
 Source: Radford et al. 2021, Learning transferable visual models from natural language supervision, arXiv:2103.00020.
 Command: mmgraph run clip_avdigits
 Cost: ten minutes on one core.
-Expected: class_precision@1 .91 over five runs, .94 from pictures to recordings and .88 back; chance .10.
+Expected: class_precision@1 .87 over five speakers (.83 to .93), mean average precision .89; CCA gives .48 and .42.
 Differs from the paper: 2000 samples, not 400 million pairs; three modalities; pairs say no more than a class. Size,
 augmentation and epochs were chosen on validation speakers, who are test speakers in other runs.
 """
@@ -27,7 +27,7 @@ from mmgraph import encoders, objectives
 from mmgraph.data import NewPairs
 
 DATA, METRIC = "avdigits", "class_precision@1"
-EXPECT = {"class_precision@1": (0.91, 0.05)}
+EXPECT = {"class_precision@1": (0.87, 0.05), "class_map": (0.89, 0.05)}
 CONTROLS = ("noise", "cca", "chance")
 LETTERS = 16  # channels of a name, which is its hashed letters
 WIDTHS = (16, 32, 64)  # of the blocks of both networks
@@ -94,14 +94,14 @@ def make_same_digit(config: Config, schema: mg.Schema) -> objectives.Contrast:
 
 def make_model(config: Config, schema: mg.Schema, *, names: bool = True) -> mg.Aligner:
     width = config.channels
+    space: dict[str, nn.Module] = {
+        name: nn.Sequential(nn.ReLU(), nn.Linear(width, width)) for name in ("image", "audio")
+    }
     encoder = encoders.Joined(
         encoders.ImageConv({"image": 1}, width, widths=WIDTHS, dropout=0.1, shift=1),
         encoders.AudioConv(["audio"], width, steps=32, widths=WIDTHS, dropout=0.2, augment=config.augment),
         encoders.Raw(["text"]),
     )
-    space: dict[str, nn.Module] = {
-        name: nn.Sequential(nn.ReLU(), nn.Linear(width, width)) for name in ("image", "audio")
-    }
     if names:
         space["text"] = nn.Linear(LETTERS, width)
     return mg.Aligner(schema=schema, encoder=encoder, spaces={"joint": space})
