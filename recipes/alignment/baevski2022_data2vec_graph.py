@@ -8,7 +8,7 @@ Source: Baevski, Hsu, Xu, Babu, Gu and Auli 2022, data2vec: a general framework 
 vision and language; arXiv:2202.03555. Beside it: Kipf and Welling 2017, with labels; arXiv:1609.02907.
 Command: mmgraph run baevski2022_data2vec_graph
 Cost: five minutes on one core.
-Expected: accuracy about .78 over five seeds; .71 off an encoder that was never trained, .81 with labels.
+Expected: accuracy .80 over five seeds; .74 off an encoder that was never trained, .79 from the same network by labels.
 Rivals: the same network untrained, and trained with the labels in place of the teacher.
 Differs from the paper: a graph in place of pictures, sounds and words, so that papers are hidden and not patches or
 spans; two graph convolutions in place of a Transformer; the encoder of the payloads is averaged too; each channel is
@@ -29,7 +29,7 @@ PUBLISHED = (
     {"source": "Kipf and Welling 2017, with labels", "metric": "accuracy", "value": 0.815},
     {"source": "Velickovic et al. 2019 (DGI, linear probe)", "metric": "accuracy", "value": 0.823},
 )
-EXPECT = {"accuracy": (0.78, 0.02)}
+EXPECT = {"accuracy": (0.80, 0.02)}
 RELATIONS = [("paper", "cites", "paper")]
 
 
