@@ -26,7 +26,6 @@ from torch_geometric.data import HeteroData
 import mmgraph as mg
 from mmgraph import decoders, encoders, fusion, objectives
 from mmgraph.tasks import NodeClassification
-from mmgraph.typing import Seen
 
 DATA, METRIC, EXPECT = "fsdd", "accuracy", {"accuracy": (0.98, 0.02)}
 
@@ -101,9 +100,9 @@ def make_objective(config: Config, schema: mg.Schema, kind: str = "distinctive")
 class Listener(mg.Model):
     """A model that also gives its embedding as a view, to compare versions of it."""
 
-    def project(self, graph: HeteroData) -> dict[str, dict[str, Seen]]:
+    def project(self, graph: HeteroData) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:
         states = self.embed(graph)
-        return {"own": {"recording": Seen(states, torch.ones(len(states), dtype=torch.bool))}}
+        return {"own": {"recording": (states, torch.ones(len(states), dtype=torch.bool))}}
 
 
 def make_model(config: Config, schema: mg.Schema) -> Listener:

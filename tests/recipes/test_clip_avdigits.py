@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import mmgraph as mg
+from mmgraph.errors import DataError
 from mmgraph.recipe import load_recipe
 
 
@@ -13,7 +14,7 @@ def case():
     config = recipe.config({"names": 0.5})
     try:
         built = recipe.module.build(config, 0, 0)
-    except mg.DataError as error:
+    except DataError as error:
         pytest.skip(f"dataset avdigits is not here: {error}")
     rows = {"sample": torch.arange(3000) % 25 == 0}
     labels = {"digit": built.graph["sample"].train_mask}

