@@ -8,8 +8,8 @@ tells both views the subgroup, as the control ``noise`` then shows.
 Source: Radford et al. 2021, Learning transferable visual models from natural language supervision, arXiv:2103.00020.
 Command: mmgraph run radford2021_clip_emoji
 Cost: four minutes on one core.
-Expected: recall@10 .59 over three runs, where a linear map gives .40 and canonical correlation .53; with ``--graph`` .88,
-of which noise in place of features keeps .34.
+Expected: recall@10 .59 over three runs, where a linear map gives .40 and canonical correlation .53; with ``--graph``
+.88, of which noise in place of features keeps .34.
 Differs from the paper: a thousand pairs, not 400 million; oriented gradients and colours, and vectors of a small
 sentence model (all-MiniLM-L6-v2), in place of two networks trained from nothing.
 """
