@@ -297,9 +297,9 @@ def scatter(points: np.ndarray, what: str) -> Markup:
     if not len(flat):
         return Markup('<p class="note">{}, none of them finite</p>').format(what)
     flat = flat / (np.abs(flat).max() or 1.0)
-    low = flat.min(axis=0)
-    scale = 92 / (float((flat.max(axis=0) - low).max()) or 1.0)
-    path = "".join(f"M{4 + scale * x:.1f} {96 - scale * y:.1f}h0" for x, y in (flat - low).tolist())
+    flat = flat - flat.min(axis=0)
+    flat = flat / (flat.max() or 1.0)  # not times one over it, which may be too large
+    path = "".join(f"M{4 + 92 * x:.1f} {96 - 92 * y:.1f}h0" for x, y in flat.tolist())
     inside = Markup('<path class="points" d="{}"/>').format(path)
     return _drawing(inside, f"{what}, the first two drawn", width=100, height=100)
 

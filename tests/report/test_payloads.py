@@ -161,6 +161,7 @@ def test_points_keep_their_proportions():
     st.lists(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=2, max_size=2), min_size=1, max_size=6)
 )
 @example([[1.7e308, 0.0], [-1.7e308, 5e-324]])
+@example([[1.0, 0.0], [1.0, 2.225073858507e-311]])
 def test_any_numbers_can_be_drawn(rows):
     values = np.array(rows)
     for html in (str(line(values, "x")), str(scatter(values, "x"))):
