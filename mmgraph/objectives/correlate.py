@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from torch import nn
 from mmgraph.errors import ConfigError
 from mmgraph.functional.correlation import correlation_loss
 from mmgraph.objectives.base import Objective
-from mmgraph.objectives.pairs import Projects, anchor_of
+from mmgraph.objectives.pairs import anchor_of, check_views, projected, space_of
 from mmgraph.schema import Schema
 from mmgraph.typing import Seen, Terms
 
@@ -97,25 +97,6 @@ def counted(model: nn.Module, graph: HeteroData, anchor: str, space: str | None)
     Raises:
         ConfigError: The model gives no views, or none in that space.
     """
-    if not hasattr(model, "project"):
-        raise ConfigError(
-            f"The model must give its views by project(graph), as Aligner does, got {type(model).__name__}"
-        )
-    spaces = cast("Projects", model).project(graph)
-    if space is not None and space not in spaces:
-        raise ConfigError(f"space must be one of the model's, {list(spaces)}, got {space!r}")
     mask = graph[anchor].get("train_mask")
-    chosen = spaces[list(spaces)[-1] if space is None else space]
+    chosen = space_of(projected(model, graph), space)
     return {name: Seen(x, there if mask is None else there & mask) for name, (x, there) in chosen.items()}
-
-
-def check_views(views: Collection[str], asked: Collection[str]) -> None:
-    """Checks that views are there.
-
-    Raises:
-        ConfigError: One is not, or none is asked for.
-    """
-    if odd := [name for name in asked if name not in views]:
-        raise ConfigError(f"Views must be among the model's in that space, {list(views)}, got {odd[0]!r}")
-    if not asked:
-        raise ConfigError(f"The model must have at least 2 views to make a pair of, got {list(views)}")

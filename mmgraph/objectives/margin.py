@@ -20,7 +20,7 @@ from mmgraph.functional.margin import (
     structure_ranking,
 )
 from mmgraph.objectives.base import Objective
-from mmgraph.objectives.pairs import Embedded, anchor_of, embedded, places, space_of
+from mmgraph.objectives.pairs import anchor_of, check_views, embedded, places, space_of
 from mmgraph.schema import Schema
 from mmgraph.typing import EdgeType, Terms
 
@@ -117,11 +117,11 @@ class Margin(Objective):
 
     def forward(self, model: nn.Module, graph: HeteroData) -> Terms:
         """Gives ``total``, ``ranking_<a>_<b>`` of each pair of views, and ``structure_<view>`` of each that has one."""
-        views = _views(model, graph, self.anchor, self.space)
+        views = space_of(embedded(model, graph, self.anchor), self.space)
         pairs = list(combinations(views, 2)) if self.pairs is None else self.pairs
         if not pairs:
             raise ConfigError(f"Margin needs a model with at least 2 views, got {list(views)}")
-        _check_views(views, [*self.structure, *(name for pair in pairs for name in pair)])
+        check_views(views, [*self.structure, *(name for pair in pairs for name in pair)])
         rank = bidirectional_ranking if self.bidirectional else hinge_ranking
         terms: Terms = {}
         for one, other in pairs:
@@ -211,8 +211,8 @@ class Grounded(Objective):
 
     def forward(self, model: nn.Module, graph: HeteroData) -> Terms:
         """Gives ``total``, the hinge ``cluster`` if it has a weight, and the ``correlation`` if it has one."""
-        views = _views(model, graph, self.anchor, self.space)
-        _check_views(views, [self.text, self.vision])
+        views = space_of(embedded(model, graph, self.anchor), self.space)
+        check_views(views, [self.text, self.vision])
         text, vision = views[self.text], views[self.vision]
         terms: Terms = {}
         total = text.states.sum() * 0
@@ -226,19 +226,6 @@ class Grounded(Objective):
             terms["correlation"] = perceptual_correlation(text.states[both], vision.states[both].detach())
             total = total - self.perceptual * terms["correlation"]
         return {"total": total, **terms}
-
-
-def _views(model: nn.Module, graph: HeteroData, anchor: str, space: str | None) -> dict[str, Embedded]:
-    if not hasattr(model, "project"):
-        raise ConfigError(
-            f"The model must give its views by project(graph), as Aligner does, got {type(model).__name__}"
-        )
-    return space_of(embedded(model, graph, anchor), space)
-
-
-def _check_views(views: Mapping[str, Embedded], asked: Sequence[str]) -> None:
-    if odd := [name for name in asked if name not in views]:
-        raise ConfigError(f"Views must be among the model's in that space, {list(views)}, got {odd[0]!r}")
 
 
 def _check_alike(schema: Schema, by: Alike | None) -> None:

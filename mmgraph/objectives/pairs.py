@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from mmgraph.typing import EdgeType, Spaces
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
+Views = TypeVar("Views")
 MOST = 100.0  # the largest scale that is learned (Radford et al. 2021, section 2.5)
 
 
@@ -45,11 +46,24 @@ def anchor_of(schema: Schema, who: str) -> str:
     return schema.anchor
 
 
+def projected(model: nn.Module, graph: HeteroData) -> Spaces:
+    """What a model's views say, in each of its spaces.
+
+    Raises:
+        ConfigError: The model gives no views.
+    """
+    if not hasattr(model, "project"):
+        raise ConfigError(
+            f"The model must give its views by project(graph), as Aligner does, got {type(model).__name__}"
+        )
+    return cast("Projects", model).project(graph)
+
+
 def embedded(model: nn.Module, graph: HeteroData, anchor: str) -> dict[str, dict[str, Embedded]]:
     """Each view in each space; where the graph says which anchors are for training, they alone are there."""
     counts = graph[anchor].get("train_mask")
     found: dict[str, dict[str, Embedded]] = {}
-    for space, views in cast("Projects", model).project(graph).items():
+    for space, views in projected(model, graph).items():
         found[space] = {}
         for view, (states, present) in views.items():
             there = present if counts is None else present & counts
@@ -57,7 +71,7 @@ def embedded(model: nn.Module, graph: HeteroData, anchor: str) -> dict[str, dict
     return found
 
 
-def space_of(spaces: Mapping[str, dict[str, Embedded]], name: str | None) -> dict[str, Embedded]:
+def space_of(spaces: Mapping[str, Views], name: str | None) -> Views:
     """The views of a space; by default of the last one.
 
     Raises:
@@ -68,6 +82,18 @@ def space_of(spaces: Mapping[str, dict[str, Embedded]], name: str | None) -> dic
     if name not in spaces:
         raise ConfigError(f"space must be one of the model's, {list(spaces)}, got {name!r}")
     return spaces[name]
+
+
+def check_views(views: Collection[str], asked: Collection[str]) -> None:
+    """Checks that views are there.
+
+    Raises:
+        ConfigError: One is not, or none is asked for.
+    """
+    if odd := [name for name in asked if name not in views]:
+        raise ConfigError(f"Views must be among the model's in that space, {list(views)}, got {odd[0]!r}")
+    if not asked:
+        raise ConfigError(f"The model must have at least 2 views to make a pair of, got {list(views)}")
 
 
 def places(mask: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.functional.assignment import marginal, sinkhorn
 from mmgraph.objectives.base import Objective
-from mmgraph.objectives.correlate import check_views, counted
-from mmgraph.objectives.pairs import anchor_of
+from mmgraph.objectives.correlate import counted
+from mmgraph.objectives.pairs import anchor_of, check_views
 from mmgraph.schema import Schema
 from mmgraph.typing import Seen, Terms
 
