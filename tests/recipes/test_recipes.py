@@ -45,7 +45,9 @@ def test_runs_from_end_to_end(name: str, tmp_path: Path) -> None:
         run = Run.execute(recipe, replace(config, **small), tmp_path)
     except DataError as error:
         pytest.skip(f"dataset {recipe.module.DATA} is not here: {error}")
-    controls = getattr(recipe.module, "CONTROLS", default_controls(run.schema))
+    make_task = getattr(recipe.module, "make_task", None)
+    default = make_task(run.config, run.schema).controls if make_task else default_controls(run.schema)
+    controls = getattr(recipe.module, "CONTROLS", default)
     rivals = {name for kind in ("RIVALS", "RIVAL_OBJECTIVES") for name in getattr(recipe.module, kind, {})}
     assert {"full", *controls, *rivals} == set(run.results.variants)
     hits = Run.open(tmp_path).search(id=run.ids[0], k=3)
