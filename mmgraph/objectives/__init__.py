@@ -14,7 +14,9 @@
 | :class:`Margin` | views of one anchor, nearer than others by a margin | one side is fixed, or neighbours are known |
 | :class:`Grounded` | texts, alike where their pictures are | many texts fit one picture |
 | :class:`Correlate` | views of one anchor, correlated as a whole | few pairs, and what they share is sought |
+| :class:`SkipGram` | walks: who is close to whom in the graph | no labels; edges that mean something |
 | :class:`SelfLabel` | clusters of given sizes, labelled by the model itself | no labels; views that share clusters |
+| :class:`Links` | facts, above what is no fact | a knowledge graph is to be completed |
 | :class:`Weighted` | several objectives, each with its weight | labels and reconstruction together |
 """
 
@@ -23,10 +25,12 @@ from mmgraph.objectives.contrast import Contrast
 from mmgraph.objectives.correlate import Correlate
 from mmgraph.objectives.late import Late
 from mmgraph.objectives.latent import Latent
+from mmgraph.objectives.links import Links
 from mmgraph.objectives.margin import Grounded, Margin
 from mmgraph.objectives.reconstruct import Reconstruct
 from mmgraph.objectives.self_label import SelfLabel
 from mmgraph.objectives.several import Several
+from mmgraph.objectives.skip_gram import SkipGram
 from mmgraph.objectives.supervised import Supervised
 from mmgraph.objectives.versions import GDT, CoCLR, TwoViews
 from mmgraph.objectives.weighted import Weighted
@@ -39,11 +43,13 @@ __all__ = [
     "Grounded",
     "Late",
     "Latent",
+    "Links",
     "Margin",
     "Objective",
     "Reconstruct",
     "SelfLabel",
     "Several",
+    "SkipGram",
     "Supervised",
     "TwoViews",
     "Weighted",

@@ -7,6 +7,7 @@
 | Layer | :func:`check_layer` | :func:`fake_states` |
 | Fusion | :func:`check_fusion` | :func:`fake_parts` |
 | Objective | :func:`check_objective` | :func:`fake_graph` |
+| Scorer | :func:`check_scorer` | drawn vectors |
 | Task | :func:`check_task` | :func:`fake_graph` |
 | a model on its views | :func:`check_no_leak` | :func:`fake_graph` |
 
@@ -15,12 +16,13 @@ the class itself passes through. The module and the graph that it is given stay 
 """
 
 from mmgraph.testing.encoder import check_encoder
-from mmgraph.testing.fakes import fake_graph, fake_parts, fake_records, fake_states
+from mmgraph.testing.fakes import fake_graph, fake_knowledge, fake_parts, fake_records, fake_states
 from mmgraph.testing.frozen import check_frozen
 from mmgraph.testing.fusion import check_fusion
 from mmgraph.testing.layer import check_layer
 from mmgraph.testing.leak import check_no_leak
 from mmgraph.testing.objective import check_objective
+from mmgraph.testing.scorer import check_scorer
 from mmgraph.testing.task import check_task
 
 __all__ = [
@@ -30,8 +32,10 @@ __all__ = [
     "check_layer",
     "check_no_leak",
     "check_objective",
+    "check_scorer",
     "check_task",
     "fake_graph",
+    "fake_knowledge",
     "fake_parts",
     "fake_records",
     "fake_states",

@@ -187,3 +187,65 @@ def _schema(widths: Mapping[str, int], classes: Sequence[str], regime: Regime) -
         anchor="subject",
         regime=regime,
     )
+
+
+def fake_knowledge(
+    entities: int = 12, *, relations: Sequence[str] = ("knows", "likes", "owns"), facts: int = 60, seed: int = 0
+) -> tuple[HeteroData, Schema]:
+    """A knowledge graph in the form that :class:`mmgraph.KnowledgeGraph` makes: some entities carry a ``text`` vector.
+
+    Args:
+        entities: How many; the last has no fact in training.
+        relations: Names of the relations.
+        facts: How many, at most: some are drawn twice. A fifth is for validation, a fifth for the test.
+        seed: Of all that is drawn.
+
+    Example:
+        >>> graph, schema = fake_knowledge()
+        >>> schema.check(graph)
+        >>> int(graph["query"].train_mask.sum()) == 2 * sum(graph["entity", r, "entity"].num_edges for r in
+        ...     ("knows", "likes", "owns"))
+        True
+    """
+    generator = Generator().manual_seed(seed)
+    bounds = torch.tensor([entities, len(relations), entities])
+    found = (torch.rand(facts, 3, generator=generator) * bounds).long().unique(dim=0)
+    found = found[torch.randperm(len(found), generator=generator)]
+    place = torch.arange(len(found)) / len(found)
+    last = (found[:, [0, 2]] == entities - 1).any(dim=1)
+    parts = {"test": (place < 0.2) | last, "val": (place >= 0.2) & (place < 0.4) & ~last}
+    parts["train"] = ~parts["test"] & ~parts["val"]
+    graph = HeteroData()
+    graph["entity"].num_nodes = entities
+    carries = torch.arange(0, entities, 2)
+    graph["text"].x = torch.randn(len(carries), WIDTHS["text"], generator=generator)
+    heads, numbers, tails = found.T
+    query = graph["query"]
+    query.num_nodes = 2 * len(found)
+    query.source, query.answer = torch.cat([heads, tails]), torch.cat([tails, heads])
+    query.relation = torch.cat([numbers, numbers + len(relations)])
+    for part, mask in parts.items():
+        query[f"{part}_mask"] = mask.repeat(2)
+    graph["text", "of", "entity"].edge_index = torch.stack([torch.arange(len(carries)), carries])
+    for prefix, ends in (("", [0, 2]), ("^", [2, 0])):
+        for number, name in enumerate(relations):
+            rows = found[parts["train"] & (numbers == number)]
+            graph["entity", f"{prefix}{name}", "entity"].edge_index = rows[:, ends].T.contiguous()
+    schema = Schema(
+        nodes={
+            "entity": NodeSpec(),
+            "text": NodeSpec(modality="text", channels=WIDTHS["text"]),
+            "query": NodeSpec(attributes=("source", "relation")),
+        },
+        edges=dict.fromkeys(graph.edge_types, EdgeSpec()),
+        targets={
+            "answer": TargetSpec(
+                node="query",
+                attribute="answer",
+                kind="multiclass",
+                classes=tuple(f"entity-{number}" for number in range(entities)),
+            )
+        },
+        anchor="entity",
+    )
+    return graph, schema

@@ -8,12 +8,13 @@ graph, as long as ``hops`` is at least its rounds of messages. (One layer reads 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from mmgraph.data import NeighbourLoader, NeighbourSampler, NodeSeeds
+from mmgraph.data.row_loader import RowLoader
 from mmgraph.decoders import Heads
 from mmgraph.errors import ConfigError
 from mmgraph.layers import Layer, Stack
@@ -29,7 +30,17 @@ PARTS: tuple[Part, ...] = ("train", "val", "test")
 BOOKKEEPING = ("num_sampled_nodes", "num_sampled_edges", "input_id", "batch_size", "e_id")  # of the sampler
 
 
-def training_batches(task: Task, view: HeteroData, config: FitConfig, *, labelled: bool = True) -> NeighbourLoader:
+def alone(task: Task) -> bool:
+    """Whether the rows that are asked about are joined to nothing, as questions about a knowledge graph are.
+
+    A batch then has some of them, beside all of the graph; and answers are given at once.
+    """
+    return all(task.node not in (edge[0], edge[2]) for edge in task.schema.edges) and len(task.schema.nodes) > 1
+
+
+def training_batches(
+    task: Task, view: HeteroData, config: FitConfig, *, labelled: bool = True
+) -> NeighbourLoader | RowLoader:
     """The rows of a training view in batches, in another order each epoch.
 
     Args:
@@ -47,6 +58,11 @@ def training_batches(task: Task, view: HeteroData, config: FitConfig, *, labelle
         seeds = known(view[target.node][target.attribute])
     else:
         seeds = view[task.node].train_mask
+    if alone(task):
+        store = view[task.node]
+        groups = store.source * (int(store.relation.max()) + 1) + store.relation if "relation" in store else None
+        options: Any = {"groups": groups, "batch_size": config.batch_size, "shuffle": True, "seed": config.seed}
+        return RowLoader(view, task.node, seeds, **options)
     return _loader(task, view, seeds, config, shuffle=True)
 
 
@@ -81,7 +97,7 @@ def asked(task: Task, batch: HeteroData, part: Part) -> Tensor:
 @torch.no_grad()
 def predict(model: nn.Module, task: Task, view: HeteroData, part: Part, config: FitConfig) -> Tensor:
     """The answers for one part from its view: at once, or in batches where the config has a batch size."""
-    if config.batch_size is None:
+    if config.batch_size is None or alone(task):
         return task.answers(model(view), view, part)
     batches = part_batches(task, view, part, config)
     found = [(task.answers(model(batch), batch, part), asked(task, batch, part)) for batch in batches]

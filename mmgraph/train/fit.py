@@ -16,14 +16,14 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mmgraph.data import NeighbourLoader
+from mmgraph.data import Loader
 from mmgraph.errors import ArtifactError, ConfigError
 from mmgraph.objectives import Objective
 from mmgraph.tasks import Part, Task
 from mmgraph.tasks.metrics import higher_is_better
 from mmgraph.train.balance import Balance, starved
-from mmgraph.train.batched import check_batched, part_batches, predict, training_batches
-from mmgraph.train.module import AtomicCheckpointIO, Best, Module
+from mmgraph.train.batched import alone, check_batched, part_batches, predict, training_batches
+from mmgraph.train.module import OPTIMIZERS, AtomicCheckpointIO, Best, Module
 from mmgraph.train.threads import limited
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class FitConfig:
     Args:
         epochs: At most so many.
         optimizer: ``adam``, where weight decay is a penalty in the loss, or ``adamw``, where weights shrink by it at
-            each step (Loshchilov & Hutter 2019, arXiv:1711.05101).
+            each step (Loshchilov & Hutter 2019, arXiv:1711.05101); or ``adagrad``, whose steps are smaller for what is
+            often met (Duchi et al. 2011).
         learning_rate: Of the optimizer, at the start.
         schedule: ``constant``; ``cosine``: down to 0 along half a cosine, a step an epoch; or
             ``one_cycle``: it rises during the first fifth of all steps and falls to nothing in the rest, while momentum
@@ -54,7 +55,9 @@ class FitConfig:
         batch_size: Labelled nodes in a batch, at most (all training nodes, if the objective learns from those without a
             label too); ``None`` trains on the whole view at once. A batch holds them, their modality nodes and all
             that is joined to them within ``hops``; the loss counts them alone. An epoch is one pass. Prediction and
-            validation go in batches of the same size, with the same numbers.
+            validation go in batches of the same size, with the same numbers. Rows that are joined to nothing (the
+            questions about a knowledge graph) are read beside the whole graph, those of one question together, which
+            counts as one; and all are answered at once.
         batch_by: In batches: a node type that one edge type joins to the labelled nodes, e.g. the picture that
             questions are about. ``batch_size`` then counts its nodes, and each comes with all its labelled nodes, so
             that what they share is encoded once an epoch and not once for each of them.
@@ -77,7 +80,7 @@ class FitConfig:
     """
 
     epochs: int = 200
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Literal["adam", "adamw", "adagrad"] = "adam"
     learning_rate: float = 0.01
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
     weight_decay: float = 5e-4
@@ -98,8 +101,8 @@ class FitConfig:
                 raise ConfigError(f"{name} must be at least {least}, got {value}")
         if self.batch_by is not None and self.batch_size is None:
             raise ConfigError(f"batch_by needs a batch_size, got batch_by={self.batch_by!r} without one")
-        if self.optimizer not in ("adam", "adamw"):
-            raise ConfigError(f"optimizer must be 'adam' or 'adamw', got {self.optimizer!r}")
+        if self.optimizer not in OPTIMIZERS:
+            raise ConfigError(f"optimizer must be one of {list(OPTIMIZERS)}, got {self.optimizer!r}")
         if self.schedule not in ("constant", "cosine", "one_cycle"):
             raise ConfigError(f"schedule must be 'constant', 'cosine' or 'one_cycle', got {self.schedule!r}")
         if self.learning_rate <= 0 or self.weight_decay < 0:
@@ -231,11 +234,13 @@ def fit(
 
 def _loaders(
     model: nn.Module, objective: Objective, task: Task, graph: HeteroData, config: FitConfig
-) -> tuple[DataLoader | NeighbourLoader, DataLoader | NeighbourLoader]:
+) -> tuple[DataLoader | Loader, DataLoader | Loader]:
     """What training and validation read: the whole view at once, or batches of it."""
     train, val = task.view(graph, "train"), task.view(graph, "val")
     if config.batch_size is None:
         return _one(train), _one(val)
+    if alone(task):
+        return training_batches(task, train, config, labelled=objective.labelled), _one(val)
     check_batched(model, train, config)
     return training_batches(task, train, config, labelled=objective.labelled), part_batches(task, val, "val", config)
 

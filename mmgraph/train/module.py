@@ -18,7 +18,7 @@ from mmgraph.errors import ArtifactError, DataError
 from mmgraph.files import write_bytes
 from mmgraph.objectives import Objective
 from mmgraph.tasks import Task
-from mmgraph.train.batched import asked, in_order
+from mmgraph.train.batched import alone, asked, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Transform = Callable[[HeteroData, torch.Generator], HeteroData]
 
 MAGIC = b"mmgraph1"
+OPTIMIZERS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adagrad": torch.optim.Adagrad}
 WARM_UP = 0.2  # share of the steps of one cycle
 
 
@@ -82,12 +83,12 @@ class Module(pl.LightningModule):
     def validation_step(self, view: HeteroData, _: int) -> None:
         """Answers for the validation part, or a batch of it."""
         self._answers.append(self.task.answers(self.model(view), view, "val"))
-        if self.config.batch_size is not None:
+        if self.config.batch_size is not None and not alone(self.task):
             self._rows.append(asked(self.task, view, "val"))
 
     def on_validation_epoch_end(self) -> None:
         """Judges the answers for the validation part."""
-        answers = in_order(self._answers, self._rows) if self._rows else torch.cat(self._answers)
+        answers = in_order(self._answers, self._rows) if self._rows else self._answers[0]
         self._answers, self._rows = [], []
         scores = self.task.evaluate(answers, self.graph, "val", metrics=[self.config.monitor])
         self.log_dict({f"val_{name}": score for name, score in scores.items()}, batch_size=1)
@@ -109,8 +110,7 @@ class Module(pl.LightningModule):
 
     def _optimizer(self) -> torch.optim.Optimizer:
         parameters = [p for p in self.parameters() if p.requires_grad]  # of the model, then of the objective
-        kind = torch.optim.AdamW if self.config.optimizer == "adamw" else torch.optim.Adam
-        return kind(
+        return OPTIMIZERS[self.config.optimizer](
             [
                 {"params": [p for p in parameters if p.dim() > 1], "weight_decay": self.config.weight_decay},
                 {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},

@@ -22,9 +22,11 @@ QUESTIONS = {  # what a control answers
     "flat_linear": "The network over a linear model",
     "cca": "The aligner over canonical correlation",
 }
+DEALT = "shuffled:"  # and the payload that a control deals to other entities
 ANSWERS = {1: "helps", -1: "hurts", 0: "makes no difference that these runs could show"}
+SCORES = ("metrics", "val_metrics")
 MOST_SHOWN = 4  # metrics in the terminal; a report shows all
-SHOWN = ("accuracy", "f1_macro", "auroc", "recall@1", "recall@10", "class_map")  # after the main one
+SHOWN = ("accuracy", "f1_macro", "auroc", "recall@1", "recall@10", "class_map", "mrr", "hits@1", "hits@10")  # after the main one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class Cell:
     Args:
         run: Number of the run: of the seed, and of the resplit if the data is split anew each time.
         variant: ``full``, or the name of the control or rival.
-        metrics: Scores on the test part.
+        metrics: Scores on the test part; NaN where nothing is asked of a metric.
         val_metrics: Scores on the validation part.
         seconds: Time of the fit.
         data_sha256: Digest of the graph.
@@ -60,8 +62,8 @@ class Cell:
     labels: Sequence[int] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Gives what :meth:`from_json` reads."""
-        return asdict(self)
+        """Gives what :meth:`from_json` reads; ``None`` for a score that is NaN."""
+        return {**asdict(self), **{name: _to_json(getattr(self, name)) for name in SCORES}}
 
     @classmethod
     def from_json(cls, value: Any) -> Cell:
@@ -71,8 +73,9 @@ class Cell:
             ArtifactError: The value is not a cell.
         """
         try:
-            return cls(**{**value, "parts": tuple(value["parts"])})
-        except (TypeError, KeyError) as error:
+            scores = {name: {key: math.nan if one is None else one for key, one in value[name].items()} for name in SCORES}
+            return cls(**{**value, **scores, "parts": tuple(value["parts"])})
+        except (TypeError, KeyError, AttributeError) as error:
             raise ArtifactError(
                 f"A cell of results must have the fields of Cell: {error}; remove it and run again"
             ) from None
@@ -193,12 +196,14 @@ class Results:
         return Difference(mean, mean - reach, mean + reach, float(2 * stats.t.sf(abs(mean) / spread, n - 1)), n)
 
     def questions(self) -> dict[str, str]:
-        """Which controls answer a question, and about what: the graph, the network, and all modalities together.
+        """Which controls answer a question, and about what: the graph, the network, payloads, all modalities together.
 
-        All modalities have to do better than the best that is left when one of them is taken away: of two modalities,
+        A payload has to do better than that of another entity in its place. All modalities have to do better than the best that is left when one of them is taken away: of two modalities,
         the better one alone.
         """
         asked = {variant: subject for variant, subject in QUESTIONS.items() if variant in self.variants}
+        dealt = [name for name in self.variants if name.startswith(DEALT)]
+        asked |= {name: f"The {name.removeprefix(DEALT)} of an entity over that of another" for name in dealt}
         sign = 1 if self.higher_is_better.get(self.metric, True) else -1
         without = {name: sign * self.mean(name, self.metric) for name in self.variants if name.startswith("without:")}
         if len(without) > 1:
@@ -280,3 +285,7 @@ class Results:
             return cls(cells, value["metric"], value["higher_is_better"], tuple(value["classes"]))
         except (TypeError, KeyError) as error:
             raise ArtifactError(f"Results must have metric, classes and cells: {error}; run the recipe again") from None
+
+
+def _to_json(scores: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in scores.items()}

@@ -135,7 +135,9 @@ def _by_labels(task: Task) -> Objective:
 
 def averaged(fitted: Sequence[Fitted]) -> Tensor:
     """The answers for the test part, averaged over the folds' models."""
-    return torch.stack([one.predict("test") for one in fitted]).mean(dim=0)
+    if len(fitted) == 1:
+        return fitted[0].predict("test")
+    return torch.stack([one.predict("test")[:] for one in fitted]).mean(dim=0)
 
 
 def validated(fitted: Sequence[Fitted], metrics: Sequence[str]) -> dict[str, float]:

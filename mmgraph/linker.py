@@ -1,0 +1,221 @@
+"""The linker: entities and relations as vectors, and how plausible a fact is by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmgraph.encoders import Encoder
+from mmgraph.errors import ConfigError, DataError
+from mmgraph.functional import pool_reached
+from mmgraph.functional.ranking import Scores
+from mmgraph.fusion import Fusion
+from mmgraph.layers import Layer, Stack, edge_sets, gather_parts
+from mmgraph.schema import Schema
+from mmgraph.schema.facts import Numbering
+from mmgraph.scorers import Scorer
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+LEARNED = "learned"
+"""The name of an entity's own vector among the parts that are fused."""
+RELATION = "relation"
+"""The name under which layers find the vectors of the relations among their features."""
+
+
+class States(NamedTuple):
+    """What a linker makes of a graph."""
+
+    entities: Tensor  # [entities, channels]
+    relations: Tensor  # [2 * relations, channels of a relation]; the second half are the inverses
+
+
+class Linker(nn.Module):
+    r"""Completion's model: from what entities carry, and the facts that join them, to the plausibility of any fact.
+
+    1. *learn*: each entity has a vector of its own, and each relation and its inverse one.
+    2. *encode*, *within*, *gather*: as in :class:`~mmgraph.model.Model`, the payloads that hang on the anchor.
+    3. *fuse*: the payloads and the anchor's own vector (a part named ``learned``) become one. An entity's own vector is
+       absent where no fact that may be seen names the entity: nothing was learned of it, its payload must do.
+    4. *between*: messages over the facts. Layers find the vectors of the relations under the name ``relation``, and
+       may change them.
+    5. *score*: :math:`f(h, r, t)`. A question for heads, :math:`(?, r, t)`, is asked as :math:`(t, r^{-1}, ?)` (Lacroix
+       et al. 2018, Canonical tensor decomposition for knowledge base completion, arXiv:1806.07297).
+
+    Args:
+        schema: What the graph means; its questions are the node type ``query`` (:class:`mmgraph.KnowledgeGraph`).
+        scorer: Plausibility of a fact from its three vectors.
+        num_entities: How many there are, type by type; by default as many as the answers have classes.
+        encoder: Payloads to features.
+        fusion: Parts to one vector of the scorer's (or the layers') width.
+        within: Message passing before the fusion.
+        between: Message passing among entities.
+        channels: Width of the learned vectors; by default the scorer's.
+        dropout: Share of the values of heads and relations that training sets to zero.
+        forget: Share of the entities whose own vector a training step leaves out, so that payloads are learned from.
+        learned: Whether entities have vectors of their own.
+
+    Raises:
+        ConfigError: A share that is none; no fusion for payloads, or no encoder for a fusion; nothing to score by.
+        SchemaError: Nothing is joined by a relation.
+
+    Example:
+        >>> import mmgraph as mg
+        >>> from mmgraph.scorers import DistMult
+        >>> facts = mg.Triples(["owl", "cat"], ["eats", "eats"], ["mouse", "mouse"])
+        >>> known = mg.KnowledgeGraph.fit(facts)
+        >>> linker = Linker(schema=known.schema, scorer=DistMult(4))
+        >>> linker(known.graph).shape
+        (4, 3)
+    """
+
+    def __init__(
+        self,
+        *,
+        schema: Schema,
+        scorer: Scorer,
+        num_entities: Mapping[str, int] | None = None,
+        encoder: Encoder | None = None,
+        fusion: Fusion | None = None,
+        within: Layer | None = None,
+        between: Layer | None = None,
+        channels: int | None = None,
+        dropout: float = 0.0,
+        forget: float = 0.0,
+        learned: bool = True,
+    ) -> None:
+        super().__init__()
+        if not 0 <= dropout < 1 or not 0 <= forget <= 1:
+            raise ConfigError(f"dropout and forget must be shares, dropout below 1, got {dropout} and {forget}")
+        if (encoder is None) != (fusion is None) or (encoder is None and not learned):
+            raise ConfigError(
+                "Linker needs an encoder and a fusion for payloads, or neither and learned vectors, "
+                f"got encoder={type(encoder).__name__}, fusion={type(fusion).__name__}, learned={learned}"
+            )
+        self.schema, self.numbering = schema, Numbering(schema)
+        self.anchor = schema.anchor or self.numbering.entities[0]
+        self.scorer, self.encoder, self.fusion = scorer, encoder, fusion
+        self.within, self.between = within or Stack(), between or Stack()
+        self.dropout, self.forget = dropout, forget
+        self.shallow = encoder is None and between is None
+        counts = _counts(schema, self.numbering, num_entities)
+        self.num_entities = counts
+        width = channels or scorer.channels
+        self.relations = nn.Parameter(torch.empty(2 * len(self.numbering.relations), scorer.relation_channels))
+        vectors = torch.empty(sum(counts.values()), width)
+        scorer.initialise(vectors, self.relations.data)
+        self.entities = nn.Parameter(vectors) if learned else None
+
+    def forward(self, graph: HeteroData) -> Scores:
+        """Gives the scores of the graph's questions against all entities, ``[queries, entities]``, when they are read.
+
+        Raises:
+            DataError: The graph asks nothing.
+        """
+        if "query" not in graph.node_types:
+            raise DataError(f"The graph must have questions, nodes of type 'query', got types {graph.node_types}")
+        with torch.no_grad():
+            states = self.states(graph)
+        store = graph["query"]
+        source, relation = store.source, store.relation
+
+        @torch.no_grad()
+        def score(rows: Tensor) -> Tensor:
+            rows = rows.to(source.device)
+            return self.against(states, source[rows], relation[rows])
+
+        return Scores(score, len(source), len(states.entities))
+
+    def states(self, graph: HeteroData) -> States:
+        """Gives the vectors of all entities and relations, after all messages."""
+        if self.shallow:
+            assert self.entities is not None
+            return States(self.entities, self.relations)
+        edges = edge_sets(graph)
+        features = {} if self.entities is None else self._own(graph, self.entities)
+        if self.encoder is not None:
+            assert self.fusion is not None
+            parts, present = gather_parts(self.within(self.encoder(graph), edges), edges, graph, self.schema)
+            if self.anchor in features:
+                parts[LEARNED], present[LEARNED] = features[self.anchor], self._known(graph)
+            features[self.anchor] = self.fusion(parts, present)
+        features = self.between({**features, RELATION: self.relations}, edges)
+        states = torch.cat([features[node] for node in self.numbering.entities])
+        return States(states, features.get(RELATION, self.relations))
+
+    def against(self, states: States, sources: Tensor, relations: Tensor, candidates: Tensor | None = None) -> Tensor:
+        """Gives the scores of questions ``(source, relation, ?)`` against all entities, or some.
+
+        Args:
+            states: What :meth:`states` gave.
+            sources: Entities, ``[queries]``.
+            relations: Relations or inverses, ``[queries]``.
+            candidates: Entities ``[candidates]``; by default all.
+
+        Returns:
+            ``[queries, candidates]``.
+        """
+        entities = states.entities if candidates is None else states.entities[candidates]
+        return self.scorer.against(*self._asked(states, sources, relations), entities)
+
+    def each(self, states: States, sources: Tensor, relations: Tensor, targets: Tensor) -> Tensor:
+        """Gives the scores of single facts, ``[...]``, all three given by number, ``[...]``."""
+        return self.scorer(*self._asked(states, sources, relations), states.entities[targets])
+
+    def answers(self, graph: HeteroData, sources: Tensor, relations: Tensor) -> Tensor:
+        """Gives the scores of questions that need not be in the graph, ``[queries, entities]``."""
+        return self.against(self.states(graph), sources, relations)
+
+    def embed(self, graph: HeteroData) -> Tensor:
+        """Gives the vectors of the anchors, ``[anchors, channels]``."""
+        start = self.numbering.offsets(graph)[self.anchor]
+        return self.states(graph).entities[start : start + int(graph[self.anchor].num_nodes)]
+
+    def embed_subgraphs(self, graph: HeteroData, *, hops: int = 1) -> Tensor:
+        """Gives a vector for the subgraph around each anchor, as :meth:`Model.embed_subgraphs` does."""
+        states = self.embed(graph)
+        joins = [graph[relation].edge_index for relation in self.schema.relations(self.anchor)]
+        return pool_reached(states, torch.cat(joins, dim=1), hops=hops) if hops and joins else states
+
+    def _asked(self, states: States, sources: Tensor, relations: Tensor) -> tuple[Tensor, Tensor]:
+        source, relation = states.entities[sources], states.relations[relations]
+        if self.training and self.dropout:
+            return F.dropout(source, self.dropout), F.dropout(relation, self.dropout)
+        return source, relation
+
+    def _own(self, graph: HeteroData, vectors: Tensor) -> dict[str, Tensor]:
+        """The learned vectors of the entities that a graph has, type by type."""
+        found = {}
+        for node, own in zip(self.num_entities, vectors.split(list(self.num_entities.values())), strict=True):
+            rows = graph[node].num_nodes
+            if rows != len(own):
+                if (numbers := graph[node].get("n_id")) is None:
+                    raise DataError(f"The graph must have the {len(own)} {node!r} of the model, got {rows}, not which")
+                own = own[numbers]
+            found[node] = own
+        return found
+
+    def _known(self, graph: HeteroData) -> Tensor:
+        """Which anchors the facts of a graph name, ``[anchors]``; in training, some of them are forgotten."""
+        rows = int(graph[self.anchor].num_nodes)
+        known = self.relations.new_zeros(rows, dtype=torch.bool)
+        for source, name, target in self.schema.edges:
+            for end, node in enumerate((source, target)):
+                if name != "of" and node == self.anchor:
+                    known[graph[source, name, target].edge_index[end]] = True
+        if self.training and self.forget:
+            known &= torch.rand(rows, device=known.device) >= self.forget
+        return known
+
+
+def _counts(schema: Schema, numbering: Numbering, given: Mapping[str, int] | None) -> dict[str, int]:
+    if given is None and len(numbering.entities) == 1 and "answer" in schema.targets:
+        return {numbering.entities[0]: len(schema.targets["answer"].classes)}
+    if given is None or sorted(given) != sorted(numbering.entities):
+        raise ConfigError(f"num_entities must be given for {list(numbering.entities)}, got {given}")
+    return {node: given[node] for node in numbering.entities}

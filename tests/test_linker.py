@@ -1,0 +1,186 @@
+"""The linker: vectors of entities, from what they carry and what joins them."""
+
+import pytest
+import torch
+from torch import nn
+
+from mmgraph.encoders import Raw
+from mmgraph.errors import ConfigError, DataError
+from mmgraph.fusion import Concat
+from mmgraph.layers import Mean, Stack
+from mmgraph.linker import LEARNED, RELATION, Linker
+from mmgraph.schema import EdgeSpec, NodeSpec, Schema, view
+from mmgraph.scorers import ComplEx, DistMult, RotatE
+from mmgraph.testing import fake_graph, fake_knowledge
+
+KNOWS = ("entity", "knows", "entity")
+
+
+@pytest.fixture
+def known():
+    return fake_knowledge()
+
+
+def with_payload(schema, **options):
+    fusion = Concat({"text": 5, LEARNED: 4}, 4)
+    return Linker(schema=schema, scorer=DistMult(4), encoder=Raw(["text"]), fusion=fusion, **options)
+
+
+def test_scores_are_those_of_the_scorer_on_the_learned_vectors(known):
+    graph, schema = known
+    linker = Linker(schema=schema, scorer=ComplEx(8)).eval()
+    scores, store = linker(graph), graph["query"]
+    assert scores.shape == (len(store.source), 12)
+    for row in (0, 7, len(store.source) - 1):
+        source, relation = linker.entities[store.source[row]], linker.relations[store.relation[row]]
+        expected = linker.scorer(source, relation, linker.entities)
+        torch.testing.assert_close(scores[row : row + 1][0], expected.detach())
+    assert not scores[0:1].requires_grad
+    states = linker.states(graph)
+    each = linker.each(states, store.source, store.relation, store.answer)
+    torch.testing.assert_close(scores[:].gather(1, store.answer[:, None])[:, 0], each.detach())
+    some = linker.against(states, store.source[:3], store.relation[:3], torch.tensor([4, 2]))
+    torch.testing.assert_close(some.detach(), scores[0:3][:, [4, 2]])
+    torch.testing.assert_close(linker.answers(graph, store.source, store.relation).detach(), scores[:])
+
+
+def test_payloads_and_own_vectors_are_fused(known):
+    graph, schema = known
+    linker = with_payload(schema).eval()
+    states = linker.states(graph)
+    vectors = linker.embed(graph)
+    assert torch.equal(vectors, states.entities)
+    named = {end for store in graph.edge_stores if store._key[1] != "of" for end in store.edge_index.flatten().tolist()}
+    text = torch.zeros(12, 5)
+    text[graph["text", "of", "entity"].edge_index[1]] = graph["text"].x
+    own = torch.stack([linker.entities[row] if row in named else torch.zeros(4) for row in range(12)])
+    there = torch.zeros(12, dtype=torch.bool)
+    there[graph["text", "of", "entity"].edge_index[1]] = True
+    present = {"text": there, LEARNED: torch.tensor([row in named for row in range(12)])}
+    torch.testing.assert_close(vectors, linker.fusion({"text": text, LEARNED: own}, present))
+    assert 11 not in named
+
+
+def test_an_entity_that_no_fact_names_rests_on_its_payload(known):
+    graph, schema = known
+    linker = with_payload(schema).eval()
+    before = linker.embed(graph)
+    with torch.no_grad():
+        linker.entities[11] += 1
+        linker.entities[0] += 1
+    after = linker.embed(graph)
+    changed = (before != after).any(dim=1).nonzero().flatten().tolist()
+    assert changed == [0]
+
+
+def test_training_forgets_own_vectors_and_evaluation_none(known):
+    graph, schema = known
+    linker = with_payload(schema, forget=1.0)
+    with torch.no_grad():
+        kept = linker.eval().embed(graph)
+        linker.entities += 1
+        assert not torch.equal(kept, linker.embed(graph))
+        kept = linker.train().embed(graph)
+        linker.entities += 1
+        torch.testing.assert_close(kept, linker.embed(graph))
+
+
+def test_messages_go_over_facts_and_no_answer_is_read(known):
+    graph, schema = known
+    relations = [edge for edge in schema.edges if edge[1] != "of"]
+    between = Stack(Mean(4, 4, relations=relations))
+    linker = Linker(schema=schema, scorer=DistMult(4), between=between).eval()
+    seen = view(graph, schema, labels={"answer": graph["query"].train_mask})
+    before = linker(seen)[:]
+    moved = seen.clone()
+    moved["query"].answer = torch.randint(12, moved["query"].answer.shape)
+    torch.testing.assert_close(before, linker(moved)[:])
+    moved[KNOWS].edge_index = moved[KNOWS].edge_index[:, :0]
+    assert not torch.allclose(before, linker(moved)[:])
+
+
+class Turned(nn.Module):
+    """A layer that finds the relations' vectors and turns them round."""
+
+    def forward(self, features, edges):
+        assert edges
+        return {**features, RELATION: -features[RELATION]}
+
+
+def test_layers_may_change_the_relations(known):
+    graph, schema = known
+    linker = Linker(schema=schema, scorer=DistMult(4), between=Turned())
+    torch.testing.assert_close(linker.states(graph).relations, -linker.relations)
+
+
+def test_several_types_are_numbered_through():
+    edges = [("person", "seen", "film"), ("film", "^seen", "person"), ("person", "knows", "person")]
+    schema = Schema(
+        nodes={
+            "film": NodeSpec(),
+            "person": NodeSpec(),
+            "query": NodeSpec(attributes=("source", "relation")),
+        },
+        edges=dict.fromkeys(edges, EdgeSpec()),
+        anchor="person",
+    )
+    graph, _ = fake_knowledge()
+    graph = type(graph)()
+    graph["film"].num_nodes, graph["person"].num_nodes = 2, 3
+    for edge in edges:
+        graph[edge].edge_index = torch.tensor([[0], [1]])
+    linker = Linker(schema=schema, scorer=DistMult(4), num_entities={"film": 2, "person": 3})
+    assert linker.entities.shape == (5, 4)
+    assert linker.relations.shape == (4, 4)
+    torch.testing.assert_close(linker.embed(graph), linker.entities[2:])
+    deep = Linker(schema=schema, scorer=DistMult(4), num_entities={"film": 2, "person": 3}, between=Stack())
+    torch.testing.assert_close(deep.states(graph).entities, deep.entities)
+    with pytest.raises(ConfigError, match=r"num_entities must be given for \['film', 'person'\], got None"):
+        Linker(schema=schema, scorer=DistMult(4))
+
+
+def test_part_of_a_graph_has_the_vectors_of_its_own_entities(known):
+    graph, schema = known
+    linker = with_payload(schema).eval()
+    keep = torch.arange(12) % 3 != 0
+    part = view(graph, schema, keep={"entity": keep})
+    states = linker.states(part).entities
+    assert len(states) == int(keep.sum())
+    bare = Linker(schema=schema, scorer=DistMult(4), between=Stack())
+    torch.testing.assert_close(bare.states(part).entities, bare.entities[keep])
+    del part["entity"].n_id
+    with pytest.raises(DataError, match="must have the 12 'entity' of the model, got 8, not which"):
+        bare.states(part)
+
+
+def test_dropout_is_for_training_alone(known):
+    graph, schema = known
+    linker = Linker(schema=schema, scorer=RotatE(8), dropout=0.5)
+    assert not torch.equal(linker(graph)[:], linker(graph)[:])
+    linker.eval()
+    assert torch.equal(linker(graph)[:], linker(graph)[:])
+
+
+def test_subgraphs_are_means_of_their_entities(known):
+    graph, schema = known
+    linker = Linker(schema=schema, scorer=DistMult(4)).eval()
+    near = {7}
+    for store in graph.edge_stores:
+        if store._key[1] != "of":
+            near |= set(store.edge_index[0][store.edge_index[1] == 7].tolist())
+    found = linker.embed_subgraphs(graph, hops=1)[7]
+    torch.testing.assert_close(found, linker.entities[sorted(near)].mean(dim=0))
+    torch.testing.assert_close(linker.embed_subgraphs(graph, hops=0), linker.entities)
+
+
+def test_errors_name_the_value(known):
+    _, schema = known
+    with pytest.raises(ConfigError, match=r"shares, dropout below 1, got 1.0 and 0.0"):
+        Linker(schema=schema, scorer=DistMult(4), dropout=1.0)
+    with pytest.raises(ConfigError, match="an encoder and a fusion for payloads, or neither.*got encoder=Raw"):
+        Linker(schema=schema, scorer=DistMult(4), encoder=Raw(["text"]))
+    with pytest.raises(ConfigError, match="learned=False"):
+        Linker(schema=schema, scorer=DistMult(4), learned=False)
+    graph, _ = fake_graph()
+    with pytest.raises(DataError, match=r"must have questions, nodes of type 'query', got types"):
+        Linker(schema=schema, scorer=DistMult(4))(graph)
