@@ -15,6 +15,7 @@ from mmgraph.errors import ConfigError, DataError
 from mmgraph.functional import readout
 from mmgraph.functional.readout import Weights
 from mmgraph.index import Exact, Faiss, Index
+from mmgraph.linker import Linker
 from mmgraph.model import Model
 from mmgraph.schema import Schema, view
 
@@ -25,7 +26,7 @@ Kind = Literal["exact", "flat", "hnsw", "ivf"]
 
 
 def index_subgraphs(
-    model: Model | Aligner,
+    model: Model | Aligner | Linker,
     graph: HeteroData,
     ids: Sequence[str] | None = None,
     *,
@@ -63,7 +64,8 @@ def index_subgraphs(
     """
     schema = model.schema
     names = [f"{model.anchor}-{row}" for row in range(graph[model.anchor].num_nodes)] if ids is None else list(ids)
-    metadata = {name: labels_of(graph, schema, name) for name in schema.targets if schema.targets[name].classes}
+    told = [name for name, target in schema.targets.items() if target.classes and target.node == model.anchor]
+    metadata = {name: labels_of(graph, schema, name) for name in told}
     options: dict[str, Any] = {
         "metadata": {**metadata, "part": parts_of(graph, model.anchor)},
         "fingerprint": schema.fingerprint,
@@ -78,7 +80,7 @@ def index_subgraphs(
 
 
 @torch.no_grad()
-def embed(model: Model | Aligner, graph: HeteroData, *, hops: int = 1, weights: Weights = "mean") -> np.ndarray:
+def embed(model: Model | Aligner | Linker, graph: HeteroData, *, hops: int = 1, weights: Weights = "mean") -> np.ndarray:
     """The vectors of the subgraphs around the anchors, ``[anchors, channels]``, made without seeing a label.
 
     Where no relation joins anchors, those of the anchors alone.

@@ -14,6 +14,7 @@ from mmgraph.errors import DataError
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
+    from torch_geometric.data.storage import NodeStorage
 
 
 class RowLoader(Loader):
@@ -62,17 +63,19 @@ class RowLoader(Loader):
         super().__init__(samples, batch_size=batch_size, shuffle=shuffle, seed=seed, prefetch=0)
 
 
-class _Rows:
-    """Groups of rows as samples."""
+class Groups:
+    """Rows that go together: the n-th group is the n-th sample; groups stand in the order of their first rows.
 
-    def __init__(self, graph: HeteroData, node: str, rows: Tensor, groups: Tensor | None) -> None:
-        self._whole, self._node = graph[node], node
-        self._batch = copy.copy(graph)
-        self._names = [name for name, value in self._whole.items() if _is_a_row_each(value, len(rows))]
+    Args:
+        rows: Which rows count, a mask ``[rows]``.
+        groups: ``[rows]`` of integers; by default each row is on its own.
+    """
+
+    def __init__(self, rows: Tensor, groups: Tensor | None) -> None:
         numbers = rows.nonzero().flatten().cpu().numpy()
         group = np.arange(len(numbers)) if groups is None else groups.cpu().numpy()[numbers]
         _, first, number = np.unique(group, return_index=True, return_inverse=True)
-        number = np.argsort(np.argsort(first))[number]  # groups in the order of their first rows
+        number = np.argsort(np.argsort(first))[number]
         self._rows = numbers[np.argsort(number, kind="stable")]
         self._ends = np.bincount(number).cumsum()
 
@@ -81,14 +84,34 @@ class _Rows:
 
     @property
     def sizes(self) -> np.ndarray:
+        """The loader's question; all groups count alike."""
         return np.ones(len(self), dtype=np.int64)
 
-    def batch(self, indices: np.ndarray) -> HeteroData:
+    def rows(self, indices: np.ndarray) -> Tensor:
+        """The rows of some groups, group by group.
+
+        Example:
+            >>> groups = Groups(torch.tensor([True, False, True, True]), torch.tensor([7, 7, 3, 7]))
+            >>> groups.rows(np.array([0, 1])).tolist()
+            [0, 3, 2]
+        """
         starts, ends = np.concatenate([[0], self._ends])[indices], self._ends[indices]
         counts = ends - starts
         offsets = np.repeat(starts - np.concatenate([[0], counts.cumsum()[:-1]]), counts)
-        rows = torch.from_numpy(self._rows[offsets + np.arange(len(offsets))])
-        store = self._batch[self._node]
+        return torch.from_numpy(self._rows[offsets + np.arange(len(offsets))])
+
+
+class _Rows(Groups):
+    """Groups of rows as samples."""
+
+    def __init__(self, graph: HeteroData, node: str, rows: Tensor, groups: Tensor | None) -> None:
+        super().__init__(rows, groups)
+        self._whole, self._node = graph[node], node
+        self._batch = copy.copy(graph)
+        self._names = row_attributes(self._whole, len(rows))
+
+    def batch(self, indices: np.ndarray) -> HeteroData:
+        rows, store = self.rows(indices), self._batch[self._node]
         for name in self._names:
             store[name] = self._whole[name][rows]
         if "num_nodes" in self._whole:
@@ -96,5 +119,8 @@ class _Rows:
         return self._batch
 
 
-def _is_a_row_each(value: object, rows: int) -> bool:
-    return isinstance(value, Tensor) and value.dim() > 0 and len(value) == rows
+def row_attributes(store: NodeStorage, rows: int) -> list[str]:
+    """The tensors of a store that have a row a node."""
+    return [
+        name for name, value in store.items() if isinstance(value, Tensor) and value.dim() > 0 and len(value) == rows
+    ]

@@ -38,14 +38,16 @@ class _Links(Protocol):
     numbering: Numbering
 
     def states(self, graph: HeteroData) -> _Vectors: ...
-    def against(self, states: _Vectors, sources: Tensor, relations: Tensor) -> Tensor: ...
+    def against(
+        self, states: _Vectors, sources: Tensor, relations: Tensor, candidates: Tensor | None = None
+    ) -> Tensor: ...
     def each(self, states: _Vectors, sources: Tensor, relations: Tensor, targets: Tensor) -> Tensor: ...
 
 
 class Links(Objective):
     r"""Facts above what is no fact: the answers of questions ``(source, relation, ?)`` against other entities.
 
-    Without ``negatives`` all entities are scored:
+    Without ``negatives`` all entities are scored (in a batch of :class:`mmgraph.data.FactLoader`, its candidates):
 
     - ``cross_entropy``, *1-vs-all* (Lacroix et al. 2018, arXiv:1806.07297), a mean over facts:
       :math:`-\frac1n\sum_i \log \mathrm{softmax}(s_{q_i})_{a_i}`. A question with several answers is scored once for
@@ -139,7 +141,7 @@ class Links(Objective):
             nothing = (states.entities.sum() + states.relations.sum()) * 0
             return {"total": nothing, self.loss: nothing}
         if self.negatives is None:
-            loss = self._against_all(links, states, facts)
+            loss = self._against_all(links, states, facts, store.get("candidates"))
         else:
             loss = self._against_some(links, states, facts, self._draw(links, graph, facts))
         terms = {"total": loss, self.loss: loss}
@@ -151,9 +153,11 @@ class Links(Objective):
             terms["total"] = loss + terms["penalty"]
         return terms
 
-    def _against_all(self, links: _Links, states: _Vectors, facts: Facts) -> Tensor:
+    def _against_all(self, links: _Links, states: _Vectors, facts: Facts, candidates: Tensor | None) -> Tensor:
         source, relation, number = facts.questions(len(states.relations))
-        scores = links.against(states, source, relation)  # [questions, entities]
+        scores = links.against(states, source, relation, candidates)  # [questions, candidates]
+        if candidates is not None:
+            facts = facts._replace(answer=torch.searchsorted(candidates, facts.answer))
         if self.loss == "binary":
             truth = torch.zeros_like(scores)
             truth[number, facts.answer] = 1
