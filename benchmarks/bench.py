@@ -32,6 +32,7 @@ BENCHMARKS = (
     "search_path",
     "encode",
     "build",
+    "knowledge",
     "start",
 )
 

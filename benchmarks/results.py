@@ -20,7 +20,21 @@ from mmgraph.recipe import load_recipe
 from mmgraph.run import Run
 
 ROOT = Path(__file__).parents[1]
-SHOWN = ("accuracy", "f1", "f1_macro", "auroc", "log_loss", "recall@1", "recall@10", "class_map", "class_precision@1")
+SHOWN = (
+    "accuracy",
+    "f1",
+    "f1_macro",
+    "auroc",
+    "log_loss",
+    "recall@1",
+    "recall@10",
+    "class_map",
+    "class_precision@1",
+    "mrr",
+    "hits@1",
+    "hits@3",
+    "hits@10",
+)
 START, END = "<!-- results -->", "<!-- /results -->"
 WANTED: Sequence[tuple[str, dict[str, Any]]] = (
     ("population_wdbc", {}),
@@ -63,6 +77,26 @@ WANTED: Sequence[tuple[str, dict[str, Any]]] = (
     ("andrew2013_dcca_wikipedia", {}),
     ("coco_mini_scene_graphs", {}),
     ("subgraph_search_cora", {}),
+    ("grover2016_node2vec_cora", {}),
+    ("wang2019_han_acm", {}),
+    ("hu2020_hgt_acm", {}),
+    ("wang2018_gcn_align_dbp15k", {}),
+    ("pathquestion", {}),
+    ("pathquestion", {"split": "path"}),
+    ("expla_graphs", {}),
+    ("trouillon2016_complex_codex_s", {}),
+    ("trouillon2016_complex_codex_s", {"symmetric": True}),
+    ("bordes2013_transe_codex_s", {}),
+    ("balazevic2019_tucker_codex_s", {}),
+    ("lacroix2018_n3_kgs", {}),
+    ("lacroix2018_n3_kgs", {"graph": "kinship"}),
+    ("lacroix2018_n3_kgs", {"graph": "nations"}),
+    ("schlichtkrull2018_rgcn_umls", {}),
+    ("vashishth2020_compgcn_umls", {}),
+    ("text_umls", {}),
+    ("literals_nations", {}),
+    ("emoji_graph", {}),
+    ("glyphs_graph", {}),
 )
 
 
@@ -74,7 +108,7 @@ def main() -> None:
     sections = kept_sections((ROOT / "docs" / "results.md").read_text())
     for name, options in WANTED:
         recipe = load_recipe(name)
-        label = "-".join([name, *options])
+        label = "-".join([name, *(key if value is True else f"{key}-{value}" for key, value in options.items())])
         command = " ".join(["mmgraph run", name, *(_flag(*option) for option in options.items())])
         if sys.argv[1:] and name not in sys.argv[1:]:
             entries += [one for one in kept if one["command"] == command]
@@ -102,6 +136,7 @@ def main() -> None:
 
 
 ANSWERS = {"no graph": "no_graph", "one modality less": "without:*", "better of two linear": "*_linear"}
+LINKED = {"no messages": "no_graph", "a payload shuffled": "shuffled:*", "by frequency": "frequency"}
 ALIGNED = {"no graph": "no_graph", "noise for features": "noise", "CCA": "cca", "chance": "chance"}
 
 
@@ -129,8 +164,10 @@ def table(entries: Sequence[Mapping[str, Any]]) -> str:
     """The tables of the README: the metric of each recipe's verdict, beside its controls and what is published."""
     asked = [one for one in entries if one["metric"] == load_recipe(one["recipe"]).module.METRIC]
     aligned = [one for one in asked if "noise" in one["controls"]]
-    answers = _table([one for one in asked if one not in aligned], ANSWERS)
-    return f"{answers}\n{_table(aligned, ALIGNED)}" if aligned else answers
+    linked = [one for one in asked if "frequency" in one["controls"]]
+    answers = [one for one in asked if one not in aligned and one not in linked]
+    tables = ((answers, ANSWERS), (aligned, ALIGNED), (linked, LINKED))
+    return "\n".join(_table(found, controls) for found, controls in tables if found)
 
 
 def _table(entries: Sequence[Mapping[str, Any]], controls_shown: Mapping[str, str]) -> str:

@@ -204,10 +204,10 @@ class Linker(nn.Module):
         """Which anchors the facts of a graph name, ``[anchors]``; in training, some of them are forgotten."""
         rows = int(graph[self.anchor].num_nodes)
         known = self.relations.new_zeros(rows, dtype=torch.bool)
-        for source, name, target in self.schema.edges:
-            for end, node in enumerate((source, target)):
-                if name != "of" and node == self.anchor:
-                    known[graph[source, name, target].edge_index[end]] = True
+        for edge in self.numbering.joins:
+            for end, node in enumerate((edge[0], edge[2])):
+                if node == self.anchor:
+                    known[graph[edge].edge_index[end]] = True
         if self.training and self.forget:
             known &= torch.rand(rows, device=known.device) >= self.forget
         return known

@@ -23,6 +23,7 @@ from mmgraph.explain import Cases, explain_cases
 from mmgraph.files import check_seal, new_folder, read_json, seal, sha256, write_bytes, write_json
 from mmgraph.index import Hit, Index
 from mmgraph.index import load as load_index
+from mmgraph.linker import Linker
 from mmgraph.model import Model
 from mmgraph.recipe import Recipe, load_recipe
 from mmgraph.schema import Schema, view
@@ -112,7 +113,8 @@ class Run:
             "weights_sha256": sha256(folder / WEIGHTS),
         }
         run = cls(folder, recipe, config, results, facts)
-        index_subgraphs(run.model, run.graph, getattr(given, "ids", None)).save(folder / "index")
+        hops = 0 if isinstance(run.model, Linker) else 1  # whose vectors have been learned from what is around
+        index_subgraphs(run.model, run.graph, getattr(given, "ids", None), hops=hops, show=1).save(folder / "index")
         write_json(folder / "facts.json", facts)
         return run
 
@@ -288,7 +290,7 @@ class Run:
         parts = parts_of(self.graph, _anchor(self.schema))
         test = [name for name, part in zip(self.ids, parts, strict=True) if part == "test"]
         cell = next((one for one in self.results.cells if one.variant == self.results.variants[0]), None)
-        if cell is None or not len(test) == len(cell.labels) == len(cell.probabilities):
+        if cell is None or not test or not len(test) == len(cell.labels) == len(cell.probabilities):
             return test[:EXPLAINED]
         said, labels = np.asarray(cell.probabilities).argmax(axis=1), np.asarray(cell.labels)
         _, right = np.unique(np.where(said == labels, labels, -1), return_index=True)

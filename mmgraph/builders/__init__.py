@@ -2,22 +2,38 @@
 
 from mmgraph.builders import patterns
 from mmgraph.builders.config import PopulationConfig
+from mmgraph.builders.held_out import hold_out
 from mmgraph.builders.joins import join_children, join_dialogue, join_next, join_same_time
 from mmgraph.builders.kernels import aligned_shares, margin_shares, weigh
+from mmgraph.builders.knowledge import KnowledgeGraph
+from mmgraph.builders.knowledge_align import align, match_names, merge
+from mmgraph.builders.knowledge_marks import Mark
+from mmgraph.builders.knowledge_report import KnowledgeReport
+from mmgraph.builders.metapaths import add_metapaths
 from mmgraph.builders.population import Population
 from mmgraph.builders.temporal import Track, aligned, unaligned
+from mmgraph.builders.unseen import hold_out_entities
 
 __all__ = [
+    "KnowledgeGraph",
+    "KnowledgeReport",
+    "Mark",
     "Population",
     "PopulationConfig",
     "Track",
+    "align",
+    "add_metapaths",
     "aligned",
     "aligned_shares",
+    "hold_out",
+    "hold_out_entities",
     "join_children",
     "join_dialogue",
     "join_next",
     "join_same_time",
     "margin_shares",
+    "match_names",
+    "merge",
     "patterns",
     "unaligned",
     "weigh",

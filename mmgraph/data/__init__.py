@@ -6,8 +6,10 @@ from mmgraph.data.columns.payload import PayloadKey, Stream
 from mmgraph.data.columns.writer import ColumnsWriter
 from mmgraph.data.corrupt import Corrupt
 from mmgraph.data.csc import Csc, open_csc, save_csc
+from mmgraph.data.fact_loader import FactLoader
 from mmgraph.data.fill import fill
 from mmgraph.data.graph_file import load_graph, save_graph
+from mmgraph.data.literals import tabulate
 from mmgraph.data.loader import Loader
 from mmgraph.data.manifest import Manifest, dataset_names, load_dataset
 from mmgraph.data.missing import ModalityDropout, drop_modalities
@@ -18,9 +20,13 @@ from mmgraph.data.sample_loader import NeighbourLoader
 from mmgraph.data.sampler import NeighbourSampler, Sampled
 from mmgraph.data.sampling.seeds import LinkSeeds, NodeSeeds
 from mmgraph.data.split import Split, stratified_split
+from mmgraph.data.triple_files import read_triples, write_triples
+from mmgraph.data.triples import BrokenLine, Triples
+from mmgraph.data.walks import Walker
 from mmgraph.data.writer import CollectionWriter
 
 __all__ = [
+    "BrokenLine",
     "Collection",
     "CollectionWriter",
     "Column",
@@ -28,6 +34,7 @@ __all__ = [
     "ColumnsWriter",
     "Corrupt",
     "Csc",
+    "FactLoader",
     "FeatureNoise",
     "LinkSeeds",
     "Loader",
@@ -43,13 +50,18 @@ __all__ = [
     "Sampled",
     "Split",
     "Stream",
+    "Triples",
+    "Walker",
     "dataset_names",
     "drop_modalities",
     "fill",
     "load_dataset",
     "load_graph",
     "open_csc",
+    "read_triples",
     "save_csc",
     "save_graph",
     "stratified_split",
+    "tabulate",
+    "write_triples",
 ]

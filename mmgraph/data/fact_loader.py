@@ -109,7 +109,7 @@ class _Around:
         self._types = numbering.entities
         counts = [int(graph[node].num_nodes) for node in self._types]
         self._ends = np.cumsum(counts)
-        self._numbers = {edge: numbering.number(edge[1]) for edge in schema.edges if edge[1] != "of"}
+        self._numbers = {edge: numbering.number(edge[1]) for edge in numbering.joins}
         self._half = len(numbering.relations)
         rest = graph.node_type_subgraph([node for node in graph.node_types if node != "query"])
         followed = {edge: list(fan_out) for edge in self._numbers}

@@ -16,6 +16,7 @@ from mmgraph.encoders.image import Gradients, ImageConv, Pictures, Pixels
 from mmgraph.encoders.joined import Joined
 from mmgraph.encoders.labels import Labels
 from mmgraph.encoders.mixed import Mixed, encode
+from mmgraph.encoders.nodes import Nodes
 from mmgraph.encoders.points import Cloud, CloudSummary, PointNet
 from mmgraph.encoders.position import Positions
 from mmgraph.encoders.raw import Raw
@@ -49,6 +50,7 @@ __all__ = [
     "LearnedToken",
     "LogMel",
     "Mixed",
+    "Nodes",
     "Pictures",
     "Pixels",
     "PointNet",

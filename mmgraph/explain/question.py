@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.explain.scene import Scene, evaluating, relabelled
+from mmgraph.linker import Linker
 from mmgraph.schema import Schema
 from mmgraph.typing import EdgeSet, EdgeType, NodeType
 
@@ -69,6 +70,8 @@ def ask(
     schema = schema or getattr(model, "schema", None)
     if not isinstance(schema, Schema) or schema.anchor is None:
         raise ConfigError("To explain a model takes a schema with an anchor, got none; pass schema=")
+    if isinstance(model, Linker):
+        raise ConfigError("To explain a model takes one that answers at anchors, got a Linker, which scores facts")
     if score not in ("log_odds", "logit"):
         raise ConfigError(f"score must be 'log_odds' or 'logit', got {score!r}")
     rows = [anchors] if isinstance(anchors, int) else [int(row) for row in anchors]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 BLOCK_ELEMENTS = 1 << 22  # scores held at once
+CACHED_ELEMENTS = 1 << 18  # of these, what is worked on at once
 
 
 def ranks(scores: Tensor, sought: Tensor) -> Tensor:
@@ -91,7 +92,13 @@ def in_blocks(queries: int, candidates: int, judge: Callable[[slice], Tensor]) -
         tensor([0, 1, 2])
     """
     step = max(1, BLOCK_ELEMENTS // max(candidates, 1))
-    return torch.cat([judge(slice(start, min(start + step, queries))) for start in range(0, queries, step)])
+    first = judge(slice(0, min(step, queries)))
+    found = first.new_empty(queries, *first.shape[1:])  # small results of each block would scatter the heap
+    found[: len(first)] = first
+    for start in range(step, queries, step):
+        block = slice(start, min(start + step, queries))
+        found[block] = judge(block)
+    return found
 
 
 class Scores:
@@ -200,7 +207,9 @@ def filtered_ranks(
     own = scores.gather(1, sought[:, None])  # [queries, 1]
     if among is None:
         exact = torch.float64 if scores.shape[1] > 1 << 24 or scores.dtype == torch.float64 else torch.float32
-        signs = (scores - own).sign_().sum(dim=1, dtype=exact).double()
+        signs, step = torch.empty_like(own[:, 0], dtype=torch.float64), max(1, CACHED_ELEMENTS // scores.shape[1])
+        for rows in [slice(start, start + step) for start in range(0, len(scores), step)]:
+            signs[rows] = (scores[rows] - own[rows]).sign_().sum(dim=1, dtype=exact)
         rivals = torch.full_like(signs, scores.shape[1] - 1)
     else:
         signs, rivals = _balance(scores, own, sought, *among)

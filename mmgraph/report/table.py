@@ -25,8 +25,12 @@ ABOUT = {
     "noise": "same model, noise for features",
     "cca": "canonical correlation, linear",
     "chance": "random vectors",
+    "frequency": "by how often they answer in training",
+    "without": "same model, one modality less",
+    "shuffled": "same model, payloads of other entities",
+    "zeroed": "same model, payloads of zeros",
 }
-"""Control → what it is, in a few words (see :mod:`mmgraph.tasks.controls`)."""
+"""Control (before its colon) → what it is, in a few words (see :mod:`mmgraph.tasks.controls`)."""
 
 
 QUESTIONS = {"no_graph": "The graph", "flat_linear": "The network", "cca": "The aligner"}
@@ -102,11 +106,16 @@ def tone(gap: Difference | None) -> str:
 
 def verdicts(results: Results) -> list[Verdict]:
     """A few words for each question that the controls answer; none where the runs do not pair."""
-    asked = {variant: QUESTIONS.get(variant, "Fusion") for variant in results.questions()}
+    asked = {variant: _subject(variant) for variant in results.questions()}
     gaps = {variant: difference(results, variant) for variant in asked}
     if results.runs < 2 or None in gaps.values():
         return []
     return [Verdict(tone(gap), f"{asked[variant]} {SAID[tone(gap)]}") for variant, gap in gaps.items()]
+
+
+def _subject(variant: str) -> str:
+    change, _, modality = variant.partition(":")
+    return f"The {modality}" if change == "shuffled" else QUESTIONS.get(variant, "Fusion")
 
 
 def reach(gaps: Sequence[Difference]) -> float:
@@ -195,9 +204,7 @@ def probability(value: float) -> str:
 
 def _row(results: Results, variant: str, gap: Difference | None, limit: float, scale: tuple[float, float]) -> Row:
     scores = [_score(results, variant, metric) for metric in columns(results)]
-    about = ABOUT.get(variant, "")
-    if variant.startswith("without:"):
-        about = "same model, one modality less"
+    about = ABOUT.get(variant.partition(":")[0], "")
     return Row(
         variant=variant,
         about=about,

@@ -29,7 +29,8 @@ def check_present(
     for node, spec in nodes.items():
         if spec.channels is None and not (graph[node].can_infer_num_nodes or "n_id" in graph[node]):
             raise SchemaError(f"Type {node!r} must say how many rows it has; set graph[{node!r}].num_nodes")
-    if missing := [edge for edge in edges if edge not in graph.edge_types]:
+    there = set(graph.edge_types)
+    if missing := [edge for edge in edges if edge not in there]:
         raise SchemaError(
             f"Graph has no edge type {missing}; a relation without edges is an edge type with 0 columns, "
             f"e.g. graph[{missing[0]!r}].edge_index = torch.empty(2, 0, dtype=torch.long)"

@@ -20,7 +20,8 @@ class Numbering:
 
     Entities are the nodes that relations join, numbered through, type after type. Relations are the names of edge
     types other than ``of``, in the order of the schema; that of ``^r``, the inverse of ``r``, is the number of ``r``
-    plus how many relations there are.
+    plus how many relations there are. Nodes that are ``of`` others are payloads: what joins them (the frames of a
+    video) is no fact.
 
     Args:
         schema: What the types mean.
@@ -28,6 +29,7 @@ class Numbering:
     Attributes:
         entities: Node types, in order.
         relations: Names, in order, without those of inverses.
+        joins: The edge types that are facts, or inverses of them.
 
     Raises:
         SchemaError: Nothing is joined by a relation, or an inverse's relation is not there.
@@ -41,11 +43,12 @@ class Numbering:
     """
 
     def __init__(self, schema: Schema) -> None:
-        joins = [edge for edge in schema.edges if edge[1] != "of"]
+        payloads = {source for source, name, _ in schema.edges if name == "of"}
+        joins = [edge for edge in schema.edges if edge[1] != "of" and not payloads & {edge[0], edge[2]}]
         ends = {end for source, _, target in joins for end in (source, target)}
         self.entities = tuple(node for node in schema.nodes if node in ends)
         self.relations = tuple(dict.fromkeys(name for _, name, _ in joins if not name.startswith(INVERSE)))
-        self._joins = tuple(joins)
+        self.joins = tuple(joins)
         if not self.relations:
             raise SchemaError(f"A knowledge graph needs at least 1 relation, got edge types {list(schema.edges)}")
         self._numbers = {name: number for number, name in enumerate(self.relations)}
@@ -92,7 +95,7 @@ class Numbering:
         import torch
 
         first, rows = self.offsets(graph), []
-        for source, name, target in self._joins:
+        for source, name, target in self.joins:
             if not name.startswith(INVERSE):
                 heads, tails = graph[source, name, target].edge_index
                 number = torch.full_like(heads, self._numbers[name])

@@ -11,8 +11,16 @@
 | ``noise`` | the same model, trained and asked on noise in place of features | whether edges give the answer |
 | ``cca`` | canonical correlation analysis of all features (Hotelling 1936) | whether an aligner is needed |
 | ``chance`` | random vectors | chance |
+| ``degree`` | the product of two degrees | whether joined nodes are just the busy ones |
+| ``common_neighbours``, ``adamic_adar`` | what two nodes share | whether embeddings are needed |
+| ``cosine`` | how alike two nodes' features are | whether edges are needed |
+| ``shuffled:<modality>`` | payloads dealt to other entities | whether *this* payload adds something |
+| ``zeroed:<modality>`` | payloads of zeros | the same, if that there is one says nothing |
+| ``frequency`` | entities by how often they answer the relation in training | whether a model is needed |
 
-Retrieval has the last three, and the first two where there are relations; classification the others.
+Retrieval has ``noise``, ``cca`` and ``chance``, and the first two where there are relations; completion of facts has
+``no_graph`` (no messages; the questions stay), ``without:<modality>`` and the last three; prediction of edges the first
+two and ``degree`` to ``cosine``; classification the others.
 
 ``without:<modality>`` takes the modality's nodes and the relations made from them; relations made from phenotypes stay.
 A modality that reaches the anchor along a relation (the picture that a question is about) is gone in ``no_graph``, and
@@ -39,6 +47,8 @@ from mmgraph.functional.gather import gather
 from mmgraph.schema import NodeSpec, Schema
 from mmgraph.schema.view import empty_edges
 from mmgraph.tasks.base import Part, Task
+from mmgraph.tasks.edge_baselines import EDGE_BASELINES
+from mmgraph.tasks.link_controls import deal_anew, frequency, set_to_zero
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -86,7 +96,7 @@ def control_graph(name: str, graph: HeteroData, schema: Schema, *, seed: int = 0
     """The graph that a control trains and tests on; the one given is left as it is.
 
     Args:
-        name: ``no_graph``, ``shuffled_edges``, ``noise`` or ``without:<modality>``.
+        name: ``no_graph``, ``shuffled_edges``, ``noise``, or ``without:``, ``shuffled:`` or ``zeroed:<modality>``.
         graph: The whole graph.
         schema: What it means.
         seed: Of the shuffle, or the noise.
@@ -102,7 +112,7 @@ def control_graph(name: str, graph: HeteroData, schema: Schema, *, seed: int = 0
         >>> control_graph("no_graph", graph, Schema.infer(graph, anchor="a"))["a", "near", "a"].edge_index.shape
         torch.Size([2, 0])
     """
-    changed = copy.copy(graph)
+    changed, (change, _, modality) = copy.copy(graph), name.partition(":")
     if name == "no_graph":
         for relation in _relations(schema):
             empty_edges(changed[relation])
@@ -110,10 +120,15 @@ def control_graph(name: str, graph: HeteroData, schema: Schema, *, seed: int = 0
         _shuffle(changed, schema, seed)
     elif name == "noise":
         _make_noise(changed, schema, seed)
-    elif name.startswith("without:") and name.removeprefix("without:") in schema.paths:
-        _leave_out(changed, schema, name.removeprefix("without:"))
+    elif change == "without" and modality in _payloads(schema):
+        _leave_out(changed, schema, modality)
+    elif change == "shuffled" and modality in _payloads(schema):
+        deal_anew(changed, schema, modality, seed)
+    elif change == "zeroed" and modality in _payloads(schema):
+        set_to_zero(changed, schema, modality)
     else:
-        known = [one for one in (*default_controls(schema), "noise") if one not in BASELINES]
+        changes = [f"{one}:{name}" for name in _payloads(schema) for one in ("without", "shuffled", "zeroed")]
+        known = ["no_graph", "shuffled_edges", "noise", *changes]
         raise ConfigError(f"A control that changes the graph must be one of {known}, got {name!r}")
     return changed
 
@@ -203,6 +218,8 @@ BASELINES: dict[str, Callable[[Sequence[HeteroData], Any, Part], Tensor]] = {
     "majority": _majority,
     "cca": _cca,
     "chance": _chance,
+    **EDGE_BASELINES,
+    "frequency": frequency,
 }
 
 
@@ -264,6 +281,11 @@ def _sources(schema: Schema) -> tuple[str, ...]:
     """What features can be of: the modalities, and the anchor if it has some."""
     own = (schema.anchor,) if schema.anchor and schema.nodes[schema.anchor].channels else ()
     return (*schema.paths, *own)
+
+
+def _payloads(schema: Schema) -> tuple[str, ...]:
+    """What hangs on nodes of another type."""
+    return tuple(node for node in schema.nodes if any(edge[:2] == (node, "of") for edge in schema.edges))
 
 
 def _present(graph: HeteroData, schema: Schema, name: str) -> Tensor:

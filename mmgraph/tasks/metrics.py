@@ -19,6 +19,15 @@ HIGHER_IS_BETTER = {
     "recall@10": True,
     "median_rank": False,
     "mrr": True,
+    "hits@1": True,
+    "hits@3": True,
+    "hits@10": True,
+    "hits@20": True,
+    "hits@50": True,
+    "hits@100": True,
+    "average_precision": True,
+    "mean_rank": False,
+    "adjusted_mean_rank_index": True,
     "class_map": True,
     "class_precision@1": True,
     "class_precision@10": True,
@@ -30,7 +39,7 @@ HIGHER_IS_BETTER = {
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether more of a metric is better; one that is asked of a pair of views (``"recall@1 image>text"``) is its own.
+    """Whether more of a metric is better; that of a pair of views (``"recall@1 image>text"``) or group is the same.
 
     Raises:
         ConfigError: There is no such metric.

@@ -26,7 +26,8 @@ DEALT = "shuffled:"  # and the payload that a control deals to other entities
 ANSWERS = {1: "helps", -1: "hurts", 0: "makes no difference that these runs could show"}
 SCORES = ("metrics", "val_metrics")
 MOST_SHOWN = 4  # metrics in the terminal; a report shows all
-SHOWN = ("accuracy", "f1_macro", "auroc", "recall@1", "recall@10", "class_map", "mrr", "hits@1", "hits@10")  # after the main one
+SHOWN = ("accuracy", "f1_macro", "auroc", "recall@1", "recall@10", "class_map", "mrr", "hits@1", "hits@10")
+"""Metrics that the terminal shows after the main one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ class Cell:
             ArtifactError: The value is not a cell.
         """
         try:
-            scores = {name: {key: math.nan if one is None else one for key, one in value[name].items()} for name in SCORES}
+            scores = {name: _from_json(value[name]) for name in SCORES}
             return cls(**{**value, **scores, "parts": tuple(value["parts"])})
         except (TypeError, KeyError, AttributeError) as error:
             raise ArtifactError(
@@ -198,8 +199,8 @@ class Results:
     def questions(self) -> dict[str, str]:
         """Which controls answer a question, and about what: the graph, the network, payloads, all modalities together.
 
-        A payload has to do better than that of another entity in its place. All modalities have to do better than the best that is left when one of them is taken away: of two modalities,
-        the better one alone.
+        A payload has to do better than that of another entity in its place. All modalities have to do better than the
+        best that is left when one of them is taken away: of two modalities, the better one alone.
         """
         asked = {variant: subject for variant, subject in QUESTIONS.items() if variant in self.variants}
         dealt = [name for name in self.variants if name.startswith(DEALT)]
@@ -285,6 +286,10 @@ class Results:
             return cls(cells, value["metric"], value["higher_is_better"], tuple(value["classes"]))
         except (TypeError, KeyError) as error:
             raise ArtifactError(f"Results must have metric, classes and cells: {error}; run the recipe again") from None
+
+
+def _from_json(scores: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: math.nan if value is None else value for name, value in scores.items()}
 
 
 def _to_json(scores: Mapping[str, float]) -> dict[str, float | None]:

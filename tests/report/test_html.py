@@ -15,7 +15,7 @@ import pytest
 
 from mmgraph.report import Neighbourhood, Story, render, write
 from mmgraph.report.html import flatten
-from mmgraph.train.results import Results
+from mmgraph.train.results import Cell, Results
 
 VOID = {"meta", "link", "br", "wbr", "img", "input", "hr"}
 
@@ -277,3 +277,18 @@ def test_import_is_cheap() -> None:
     code = f"import sys, mmgraph.report; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_payload_that_is_better_than_that_of_others_is_said_to_help() -> None:
+    scores = {"full": [0.5, 0.52, 0.54], "shuffled:image": [0.4, 0.42, 0.43], "zeroed:image": [0.4, 0.5, 0.6]}
+    cell: dict[str, Any] = {"val_metrics": {}, "seconds": 1.0, "data_sha256": "", "parts": (6, 2, 2), "test_sha256": ""}
+    cells = [
+        Cell(run=run, variant=variant, metrics={"mrr": value}, **cell)
+        for variant, values in scores.items()
+        for run, value in enumerate(values)
+    ]
+    page = render(Story(title="a", lead="b", results=Results(cells, metric="mrr"), config={}, record={}))
+    assert "The image helps" in page
+    assert "The image of an entity over that of another helps (+0.103 mrr, 95 % interval" in page
+    assert "same model, payloads of other entities" in page
+    assert "same model, payloads of zeros" in page

@@ -42,6 +42,13 @@ def test_one_relation_between_several_types_has_one_number():
     assert found.relations == ("likes",)
 
 
+def test_what_joins_payloads_is_no_fact():
+    found = Numbering(schema(KNOWS, ("text", "of", "person"), ("text", "next", "text"), ("text", "near", "film")))
+    assert found.entities == ("person",)
+    assert found.relations == ("knows",)
+    assert found.joins == (KNOWS,)
+
+
 def test_errors_name_the_value():
     with pytest.raises(SchemaError, match=r"at least 1 relation, got edge types \[\('text', 'of', 'film'\)\]"):
         Numbering(schema(TEXT))

@@ -7,14 +7,17 @@ import pkgutil
 import pytest
 import torch
 from torch import nn
+from torch_geometric.data import HeteroData
 
 import mmgraph
-from mmgraph import builders, decoders, encoders, fusion, layers, objectives
+from mmgraph import builders, decoders, encoders, fusion, layers, objectives, questions, scorers
 from mmgraph.aligner import Aligner
 from mmgraph.data import drop_modalities
+from mmgraph.data.triples import Triples
+from mmgraph.linker import Linker
 from mmgraph.model import Model
-from mmgraph.schema import TargetSpec, view
-from mmgraph.tasks import Clustering, NodeClassification, Retrieval, Task
+from mmgraph.schema import Schema, TargetSpec, view
+from mmgraph.tasks import Clustering, EdgePrediction, LinkPrediction, NodeClassification, Retrieval, Task
 from mmgraph.tasks.metrics import higher_is_better
 from mmgraph.testing import (
     check_encoder,
@@ -22,6 +25,7 @@ from mmgraph.testing import (
     check_layer,
     check_no_leak,
     check_objective,
+    check_scorer,
     check_task,
     fake_graph,
     fake_parts,
@@ -32,7 +36,7 @@ from mmgraph.typing import EdgeSet
 WIDTHS = {"scan": 3, "text": 5}
 SHARED = {"scan": 4, "text": 4}
 RELATIONS = [("subject", "near", "subject"), ("scan", "next", "scan"), ("scan", "of", "subject")]
-KINDS = (encoders.Encoder, layers.Layer, fusion.Fusion, objectives.Objective, Task)
+KINDS = (encoders.Encoder, layers.Layer, fusion.Fusion, objectives.Objective, scorers.Scorer, Task)
 
 
 def encoder(make):
@@ -81,6 +85,20 @@ def layer(make):
     return lambda: check_layer(make(), *fake_states(4))
 
 
+class Related(layers.Layer):
+    """A layer that reads states of relations, which are learned here."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+        self.states = nn.Parameter(torch.randn(2 * len(layer.names), layer.in_channels))
+
+    def forward(self, features, edges):
+        out = self.layer({**features, "relation": self.states}, edges)
+        about = out.pop("relation").mean()
+        return {node: state + about for node, state in out.items()}
+
+
 def ordered(make):
     """A layer that needs edges without a cycle."""
 
@@ -118,6 +136,10 @@ def fused(make, widths=WIDTHS):
     return lambda: check_fusion(make(), *fake_parts(widths=widths))
 
 
+def scoring(make):
+    return lambda: check_scorer(make())
+
+
 def supervised(kind, classes, **options):
     def run():
         graph, schema = fake_graph(classes=classes or ("a", "b"))
@@ -153,6 +175,41 @@ def known_labels():
         schema=schema, encoder=encoders.Labels(schema.target("diagnosis")), between=near, head=nn.Linear(3, 3)
     )
     check_no_leak(machine, NodeClassification(schema), graph, schema)
+
+
+def nodes_by_name():
+    """The encoder that reads no payload: rows of the graph are all it knows."""
+    graph, schema = fake_graph()
+    made = encoders.Nodes({"subject": 40, "scan": graph["scan"].num_nodes}, 4)
+    whole, kept = made(graph), torch.arange(40) < 20
+    seen = view(graph, schema, keep={"subject": kept})
+    assert torch.equal(made(seen)["subject"], whole["subject"][kept])
+    assert made(view(graph, schema, hide=["scan"]))["scan"].shape == (0, 4)
+
+
+def walking(**options):
+    def run():
+        graph, schema = fake_graph()
+        nothing = view(graph, schema, drop_edges=[RELATIONS[0]])
+        check_objective(objectives.SkipGram(schema, length=4, **options), model(schema, outputs=2), graph, nothing)
+
+    return run
+
+
+def edges_held_out():
+    graph, schema = builders.hold_out(*fake_graph(300), RELATIONS[0], train=0.2, val=0.2, test=0.2)
+    task = EdgePrediction(schema, RELATIONS[0])
+    store = graph["pair"]
+    check_task(
+        task,
+        graph,
+        schema,
+        target="joined",
+        perfect=lambda part: store.joined[store[f"{part}_mask"]].float(),
+        higher_is_better=dict.fromkeys(task.metrics, True),
+        chance={"auroc": 0.5},
+    )
+    check_no_leak(model(schema, 2), task, graph, schema, target="joined")
 
 
 def reconstruct(**options):
@@ -249,6 +306,14 @@ def classification(classes, regime):
     return run
 
 
+def answering():
+    entities = tuple("abcdefghijklmno")
+    graph, schema = fake_graph(120, classes=entities)
+    task = questions.Answers(schema, "diagnosis")
+    check_task(task, graph, schema, chance={"accuracy": 1 / len(entities)})
+    check_no_leak(model(schema, len(entities)), task, graph, schema)
+
+
 def clustering(regime, views=(), by="logits"):
     def run():
         graph, schema = fake_graph(60, classes=("a", "b", "c"), regime=regime)
@@ -290,6 +355,53 @@ def retrieval(regime, target=None):
     return run
 
 
+class Whole(nn.Module):
+    """A linker whose scores are there at once."""
+
+    def __init__(self, linker):
+        super().__init__()
+        self.linker = linker
+
+    def forward(self, graph):
+        return self.linker(graph)[:]
+
+
+def link_prediction(candidates):
+    """Facts of relations of all four categories among 30 entities, a third of which have a picture."""
+
+    def run():
+        generator, entities = torch.Generator().manual_seed(0), [f"e{number:02}" for number in range(30)]
+        facts = torch.stack([torch.randint(size, (300,), generator=generator) for size in (30, 4, 30)], dim=1)
+        head, kind, tail = facts.T
+        tail = torch.where(kind == 0, (head + 1) % 30, torch.where(kind == 2, head // 5, tail))
+        head = torch.where(kind == 1, tail // 5, head)
+        facts = torch.stack([head, kind, tail], dim=1).unique(dim=0)
+        facts = facts[torch.randperm(len(facts), generator=generator)].tolist()
+        given = HeteroData()
+        given["entity"].num_nodes, given["image"].x = 30, torch.randn(10, 4, generator=generator)
+        given["image", "of", "entity"].edge_index = torch.stack([torch.arange(10), torch.arange(0, 30, 3)])
+        parts = {
+            part: Triples(*zip(*[(entities[h], f"r{r}", entities[t]) for h, r, t in rows], strict=True))
+            for part, rows in {"train": facts[80:], "val": facts[:40], "test": facts[40:80]}.items()
+        }
+        known = builders.KnowledgeGraph.fit(parts, payloads=(given, Schema.infer(given), entities))
+        graph, schema = known.graph, known.schema
+        task = LinkPrediction(schema, candidates=candidates)
+        directions = {name: higher_is_better(name) for name in task.metrics}
+        chance = {"adjusted_mean_rank_index": 0.0, "adjusted_mean_rank_index head": 0.0}
+        check_task(task, graph, schema, higher_is_better=directions, chance=chance)
+        made = Linker(
+            schema=schema,
+            scorer=scorers.DistMult(4),
+            encoder=encoders.Raw(["image"]),
+            fusion=fusion.Sum(),
+            between=layers.Mean(4, 4, relations=list(schema.relations("entity"))),
+        )
+        check_no_leak(Whole(made), task, graph, schema)
+
+    return run
+
+
 def clusters(schema):
     spaces = {"clusters": {name: nn.Linear(4, 3) for name in WIDTHS}}
     return Aligner(schema=schema, encoder=encoders.Table(WIDTHS, 4), spaces=spaces)
@@ -308,6 +420,7 @@ def model(schema, outputs):
 
 CASES = [
     (encoders.Labels, "", known_labels),
+    (encoders.Nodes, "", nodes_by_name),
     (encoders.Raw, "", encoder(lambda: encoders.Raw(["scan", "text"]))),
     (encoders.Raw, "dropout", encoder(lambda: encoders.Raw(["text"], dropout=0.5))),
     (encoders.Table, "linear", encoder(lambda: encoders.Table(WIDTHS, 4))),
@@ -362,7 +475,18 @@ CASES = [
     (layers.Mean, "linear", layer(lambda: layers.Mean(4, 8, relations=RELATIONS[:1], activation=None, bias=False))),
     (layers.GCN, "", layer(lambda: layers.GCN(4, 8, relations=RELATIONS))),
     (layers.GCN, "bipartite", layer(lambda: layers.GCN(4, 4, relations=RELATIONS[2:], bias=False))),
+    (layers.RGCN, "bases", layer(lambda: layers.RGCN(4, 8, relations=RELATIONS, bases=2))),
+    (layers.RGCN, "blocks", layer(lambda: layers.RGCN(4, 8, relations=RELATIONS, blocks=2))),
+    (layers.RGCN, "whole", layer(lambda: layers.RGCN(4, 4, relations=RELATIONS[2:], self_loop=False))),
+    (layers.CompGCN, "sub", layer(lambda: Related(layers.CompGCN(4, 8, relations=RELATIONS, composition="sub")))),
+    (layers.CompGCN, "mult", layer(lambda: Related(layers.CompGCN(4, 8, relations=RELATIONS, composition="mult")))),
+    (layers.CompGCN, "corr", layer(lambda: Related(layers.CompGCN(4, 8, relations=RELATIONS)))),
+    (layers.HAN, "", layer(lambda: layers.HAN(4, 8, relations=RELATIONS, heads=2))),
+    (layers.HAN, "dropout", layer(lambda: layers.HAN(4, 4, relations=RELATIONS[:2], heads=1, dropout=0.5, hidden=3))),
+    (layers.HGT, "", layer(lambda: layers.HGT(4, 4, relations=RELATIONS, heads=2))),
+    (layers.HGT, "other width", layer(lambda: layers.HGT(4, 8, relations=RELATIONS, heads=1, dropout=0.5))),
     (layers.Gated, "sum", layer(lambda: layers.Gated(4, relations=RELATIONS, rounds=3))),
+    (questions.Signed, "", layer(lambda: questions.Signed(4, relations=RELATIONS, rounds=2, denies={"next": "near"}))),
     (layers.Gated, "mean", layer(lambda: layers.Gated(4, relations=RELATIONS, rounds=1, reduce="mean", bias=False))),
     (layers.LSTM, "", ordered(lambda: layers.LSTM(4, 8, relations=RELATIONS))),
     (layers.LSTM, "chains", chains(lambda: layers.LSTM(4, 8, relations=[("scan", "next", "scan")]))),
@@ -414,6 +538,14 @@ CASES = [
     (fusion.Late, "mean", fused(lambda: fusion.Late(WIDTHS, 6, hidden=[8]))),
     (fusion.Late, "learned", fused(lambda: fusion.Late(WIDTHS, 6, weights="learned"))),
     (fusion.Hybrid, "", fused(lambda: fusion.Hybrid(fusion.Concat(WIDTHS, 6), fusion.Late(WIDTHS, 6)))),
+    (scorers.TransE, "", scoring(lambda: scorers.TransE(6))),
+    (scorers.TransE, "norm 2", scoring(lambda: scorers.TransE(6, norm=2, margin=3.0, normalise=True))),
+    (scorers.RotatE, "", scoring(lambda: scorers.RotatE(6, margin=9.0))),
+    (scorers.DistMult, "", scoring(lambda: scorers.DistMult(5))),
+    (scorers.ComplEx, "", scoring(lambda: scorers.ComplEx(6))),
+    (scorers.TuckER, "", scoring(lambda: scorers.TuckER(6, 4, dropouts=(0.2, 0.3, 0.4)))),
+    (scorers.TuckER, "no norm", scoring(lambda: scorers.TuckER(4, 6, norm=False))),
+    (scorers.ConvE, "", scoring(lambda: scorers.ConvE(13, height=3, filters=4))),
     (objectives.Supervised, "binary", supervised("binary", ("a", "b"))),
     (objectives.Supervised, "weights", supervised("multiclass", ("a", "b", "c"), class_weight=torch.arange(1.0, 4))),
     (objectives.Supervised, "regression", supervised("regression", ())),
@@ -455,13 +587,19 @@ CASES = [
         "heads",
         aligning(lambda schema: self_label(schema, clusters=2, heads=2, marginals="zipf", decorrelate=0.5)),
     ),
+    (objectives.SkipGram, "", walking()),
+    (objectives.SkipGram, "node2vec", walking(p=0.5, q=2.0, walks=20)),
     (objectives.Several, "hard", several(soft=False)),
     (objectives.Several, "soft", several(soft=True)),
+    (EdgePrediction, "", edges_held_out),
     (Clustering, "logits", clustering("transductive")),
     (Clustering, "views", clustering("cohort_hidden", views=tuple(WIDTHS))),
     (Clustering, "kmeans", clustering("transductive", by="kmeans")),
+    (LinkPrediction, "", link_prediction("all")),
+    (LinkPrediction, "typed", link_prediction("typed")),
     (Retrieval, "", retrieval("transductive")),
     (Retrieval, "classes", retrieval("cohort_hidden", target="diagnosis")),
+    (questions.Answers, "", answering),
     (NodeClassification, "binary", classification(("a", "b"), "transductive")),
     (NodeClassification, "hidden", classification(("a", "b", "c"), "cohort_hidden")),
     (NodeClassification, "single", classification(("a", "b", "c", "d"), "single_query")),

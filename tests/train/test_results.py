@@ -1,5 +1,6 @@
 """Means, spreads and paired differences against scipy and by hand."""
 
+import json
 import math
 
 import numpy as np
@@ -87,6 +88,14 @@ def test_fusion_has_to_do_better_than_the_best_with_one_modality_less() -> None:
     assert _results({"full": FULL, "without:a": worse}).questions() == {}
 
 
+def test_a_payload_has_to_do_better_than_that_of_another_entity() -> None:
+    scores = {"full": [0.5, 0.52, 0.54], "shuffled:image": [0.4, 0.42, 0.43], "shuffled:text": [0.5, 0.53, 0.54]}
+    results = _results({**scores, "zeroed:image": [0.1] * 3}, metric="mrr")
+    image, text = results.verdict().split(". The")
+    assert image == ("The image of an entity over that of another helps (+0.103 mrr, 95 % interval +0.089 to +0.118)")
+    assert text.startswith(" text of an entity over that of another makes no difference that these runs could show")
+
+
 def test_runs_are_paired_by_number_whatever_their_order() -> None:
     results = _results({"full": FULL, "other": OTHER})
     shuffled = Results(list(results.cells)[::-1], results.metric, results.higher_is_better)
@@ -99,6 +108,14 @@ def test_json_round_trip() -> None:
     assert Results.from_json(results.to_json()).rows() == results.rows()
     with pytest.raises(ArtifactError, match="Results must have metric, classes and cells"):
         Results.from_json({"cells": []})
+
+
+def test_a_score_that_nothing_is_asked_of_is_null_in_json() -> None:
+    results = _results({"full": [0.5, math.nan]})
+    found = json.loads(json.dumps(results.to_json(), allow_nan=False))
+    assert [cell["metrics"] for cell in found["cells"]] == [{"accuracy": 0.5}, {"accuracy": None}]
+    assert [cell["val_metrics"] for cell in found["cells"]] == [{"accuracy": 0.5}, {"accuracy": None}]
+    np.testing.assert_array_equal(Results.from_json(found).values("full", "accuracy"), [0.5, math.nan])
 
 
 def test_unknown_variant_or_metric_is_named() -> None:

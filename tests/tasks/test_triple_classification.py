@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from mmgraph.errors import DataError, SchemaError
+from mmgraph.tasks import TripleClassification
+
+
+@st.composite
+def judged(draw):
+    rows = draw(st.integers(1, 12))
+    scores = draw(st.lists(st.integers(-3, 3), min_size=rows, max_size=rows))
+    labels = draw(st.lists(st.booleans(), min_size=rows, max_size=rows))
+    relations = draw(st.lists(st.integers(0, 2), min_size=rows, max_size=rows))
+    return torch.tensor(scores).float(), torch.tensor(relations), torch.tensor(labels)
+
+
+def best_accuracy(scores, labels):
+    """The most that any threshold gets right, tried one by one."""
+    limits = [*scores.tolist(), float("inf")]
+    return max(float(((scores >= limit) == labels).double().mean()) for limit in limits)
+
+
+@given(judged())
+@settings(deadline=None)
+def test_no_threshold_is_better_on_what_it_was_chosen_on(case):
+    scores, relations, labels = case
+    judge = TripleClassification.fit(scores, relations, labels)
+    assert set(judge.thresholds) == set(relations.tolist())
+    for relation in judge.thresholds:
+        of = relations == relation
+        found = judge.evaluate(scores[of], relations[of], labels[of], metrics=["accuracy"])["accuracy"]
+        assert found == pytest.approx(best_accuracy(scores[of], labels[of]))
+    everyone = TripleClassification({}, judge.default).evaluate(scores, relations, labels)["accuracy"]
+    assert everyone == pytest.approx(best_accuracy(scores, labels))
+
+
+@given(judged())
+@settings(deadline=None)
+def test_metrics_are_those_of_scikit_learn(case):
+    scores, relations, labels = case
+    judge = TripleClassification({0: 0.5, 1: -1.0}, 1.0)
+    limits = [{0: 0.5, 1: -1.0, 2: 1.0}[relation] for relation in relations.tolist()]
+    said = scores.numpy() >= np.array(limits)
+    assert judge.predict(scores, relations).tolist() == said.tolist()
+    found, y = judge.evaluate(scores, relations, labels), labels.numpy()
+    recalls = [(said == y)[y == kind].mean() for kind in np.unique(y)]
+    assert found == {
+        "accuracy": pytest.approx(sk.accuracy_score(y, said)),
+        "balanced_accuracy": pytest.approx(np.mean(recalls)),
+        "f1": pytest.approx(sk.f1_score(y, said, zero_division=0)),
+    }
+
+
+def test_thresholds_lie_half_way():
+    scores = torch.tensor([1.0, 2.0, 4.0, 5.0, 1.0, 2.0])
+    relations = torch.tensor([7, 7, 7, 7, 3, 3])
+    judge = TripleClassification.fit(scores, relations, torch.tensor([0, 0, 1, 1, 1, 1]).bool())
+    assert judge.thresholds == {3: float("-inf"), 7: 3.0}
+    none = TripleClassification.fit(scores[:2], relations[:2], torch.zeros(2, dtype=torch.bool))
+    assert none.thresholds == {7: float("inf")}
+
+
+def test_a_relation_that_validation_lacks_has_the_threshold_of_all():
+    judge = TripleClassification.fit(torch.tensor([0.0, 2.0]), torch.tensor([0, 0]), torch.tensor([False, True]))
+    assert judge.predict(torch.tensor([0.9, 1.1]), torch.tensor([5, 5])).tolist() == [False, True]
+
+
+def test_scales_of_relations_do_not_matter():
+    generator = torch.Generator().manual_seed(0)
+    relations = torch.arange(400) % 4
+    labels = torch.rand(400, generator=generator) < 0.5
+    scores = (labels + 0.4 * torch.randn(400, generator=generator)) * 10.0**relations - 100.0 * relations
+    halves = [slice(0, 200), slice(200, 400)]
+    judge = TripleClassification.fit(scores[halves[0]], relations[halves[0]], labels[halves[0]])
+    found = judge.evaluate(scores[halves[1]], relations[halves[1]], labels[halves[1]])
+    assert found["accuracy"] > 0.8
+    chance = judge.evaluate(scores[halves[1]].roll(1), relations[halves[1]].roll(1), labels[halves[1]])
+    assert chance["balanced_accuracy"] == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize(("scores", "relations"), [(0, 0), (0, 2), (2, 0), (3, 2), (3, 3)])
+def test_other_lengths_are_refused(scores, relations):
+    given = torch.zeros(scores), torch.zeros(relations, dtype=torch.long), torch.zeros(2, dtype=torch.bool)
+    with pytest.raises(DataError, match=rf"must be one a fact, .* got \[{scores}\], \[{relations}\] and \[2\]"):
+        TripleClassification.fit(*given)
+    with pytest.raises(DataError, match="must be one a fact"):
+        TripleClassification({}, 0.0).evaluate(*given)
+
+
+def test_odd_scores_and_metrics_are_refused():
+    given = torch.tensor([0.0, torch.nan, -torch.inf]), torch.zeros(3, dtype=torch.long), torch.ones(3).bool()
+    with pytest.raises(DataError, match="Scores of facts must be finite numbers, got 2 of 3 that are not"):
+        TripleClassification.fit(*given)
+    with pytest.raises(SchemaError, match=r"among \['accuracy', 'balanced_accuracy', 'f1'\], got \['auroc'\]"):
+        TripleClassification({}, 0.0).evaluate(torch.ones(3), *given[1:], metrics=["auroc"])
