@@ -34,6 +34,7 @@ _HOME = {
         "tabulate",
         "write_triples",
     ),
+    "mmgraph.entity_aligner": ("EntityAligner",),
     "mmgraph.encoders": ("FeatureCache", "encode"),
     "mmgraph.engine": ("Engine",),
     "mmgraph.linker": ("Linker",),
@@ -46,6 +47,7 @@ _HOME = {
     "mmgraph.tasks": ("LinkPrediction", "NodeClassification", "Retrieval"),
     "mmgraph.train": ("Batches", "FitConfig", "Results", "evaluate", "fit"),
     "mmgraph.schema": ("EdgeSpec", "Modality", "NodeSpec", "Schema", "TargetSpec", "view"),
+    "mmgraph.typing": ("Seen",),
     "mmgraph.zero_shot": ("class_graph", "class_metrics", "class_scores", "prototypes"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -80,7 +80,9 @@ def index_subgraphs(
 
 
 @torch.no_grad()
-def embed(model: Model | Aligner | Linker, graph: HeteroData, *, hops: int = 1, weights: Weights = "mean") -> np.ndarray:
+def embed(
+    model: Model | Aligner | Linker, graph: HeteroData, *, hops: int = 1, weights: Weights = "mean"
+) -> np.ndarray:
     """The vectors of the subgraphs around the anchors, ``[anchors, channels]``, made without seeing a label.
 
     Where no relation joins anchors, those of the anchors alone.

@@ -10,7 +10,6 @@ from torch_geometric.data import HeteroData
 
 from mmgraph import EdgeSpec, NodeSpec, Schema
 from mmgraph.encoders import HashedText
-from mmgraph.errors import ConfigError, DataError
 
 SIDES = {"zh": "1", "en": "2"}
 SHIPPED = 10500  # links of the shipped test part, which stand first; the 4,500 seeds follow
@@ -31,7 +30,7 @@ def build(
     files = {Path(path).name: file for path, file in files.items()}
     links = np.loadtxt(files["ref_ent_ids"], dtype=np.int64)
     if not 0 < val < len(links) - SHIPPED:
-        raise ConfigError(f"val must leave some of the {len(links) - SHIPPED} known links, got {val}")
+        raise ValueError(f"val must leave some of the {len(links) - SHIPPED} known links, got {val}")
     graph, nodes, edges, called = HeteroData(), {"link": NodeSpec()}, {}, {}
     graph["link"].num_nodes = len(links)
     graph["link"].update(_parts(len(links), seed, val))
@@ -74,5 +73,5 @@ def _rows(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """The rows of entities, by their numbers."""
     rows = np.searchsorted(ids, wanted).clip(max=len(ids) - 1)
     if (odd := wanted[ids[rows] != wanted]).size:
-        raise DataError(f"Each entity must be in the list of its graph, got {odd[0]}, which is not")
+        raise ValueError(f"Each entity must be in the list of its graph, got {odd[0]}, which is not")
     return rows

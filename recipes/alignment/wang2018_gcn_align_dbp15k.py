@@ -21,9 +21,7 @@ from torch_geometric.data import HeteroData
 
 import mmgraph as mg
 from mmgraph import encoders, objectives
-from mmgraph.entity_aligner import EntityAligner
 from mmgraph.functional import Adjacency, aggregate, symmetric_norm
-from mmgraph.typing import Seen
 
 DATA, METRIC = "dbp15k_zh_en", "recall@1"
 EXPECT = {"recall@1": (0.77, 0.02), "recall@10": (0.895, 0.02)}
@@ -68,9 +66,9 @@ def make_objective(config: Config, schema: mg.Schema) -> objectives.Contrast:
     return objectives.Contrast(schema, temperature=config.temperature)
 
 
-def make_model(config: Config, schema: mg.Schema, **options: object) -> EntityAligner:
+def make_model(config: Config, schema: mg.Schema, **options: object) -> mg.EntityAligner:
     options = {"joins": config.joins, **options}
-    return EntityAligner(schema=schema, entities=ENTITIES, relations=RELATIONS, **options)
+    return mg.EntityAligner(schema=schema, entities=ENTITIES, relations=RELATIONS, **options)
 
 
 class GCNAlign(mg.Aligner):
@@ -82,7 +80,7 @@ class GCNAlign(mg.Aligner):
         )
         self.entities = nn.ParameterDict({n: torch.randn(count, config.channels) for n, count in ENTITIES.items()})
 
-    def project(self, graph: HeteroData) -> dict[str, dict[str, Seen]]:
+    def project(self, graph: HeteroData) -> dict[str, dict[str, mg.Seen]]:
         found = {}
         for side, x in self.entities.items():
             seen = self.hidden(graph, side)
@@ -96,7 +94,7 @@ class GCNAlign(mg.Aligner):
             x = aggregate(F.relu(aggregate(x[:count], edges, weight=weight)), edges, weight=weight)
             entity, link = seen[side, "of", "link"].edge_index
             states = torch.zeros(len(link), x.shape[1]).index_put((link,), x[entity])
-            found[side] = Seen(states, torch.ones(len(link), dtype=torch.bool))
+            found[side] = mg.Seen(states, torch.ones(len(link), dtype=torch.bool))
         return {"joint": found}
 
 

@@ -7,7 +7,7 @@ Source: Daza, Cochez and Groth 2021, Inductive entity representations from text 
 Xie et al. 2017, Image-embodied knowledge representation learning, arXiv:1609.07028.
 Command: mmgraph run emoji_graph
 Cost: ten minutes on one core.
-Expected: filtered MRR .40; without pictures nearly the same, without names far less, by frequency alone .10.
+Expected: filtered MRR .337; with the pictures of others .27, with their names .09, by frequency alone .03.
 Differs from the papers: pictures and names are there for the same entities, and the encoders are frozen.
 """
 
@@ -26,7 +26,7 @@ from mmgraph.tasks import LinkPrediction
 DATA, METRIC = "emoji", "mrr"
 PAYLOADS = ("picture", "name_en")
 CONTROLS = ("frequency", *(f"shuffled:{name}" for name in PAYLOADS))
-EXPECT = {"mrr": (0.4, 0.03)}
+EXPECT = {"mrr": (0.337, 0.02)}
 
 
 @dataclass(frozen=True)

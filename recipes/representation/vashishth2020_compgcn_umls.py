@@ -6,11 +6,12 @@ have states that the layers change, too. ComplEx scores what comes out.
 Source: Vashishth, Sanyal, Nitin and Talukdar 2020, Composition-based multi-relational graph convolutional networks,
 section 5; arXiv:1911.03082. The graphs: Kok and Domingos 2007, Statistical predicate invention, ICML.
 Command: mmgraph run vashishth2020_compgcn_umls --graph umls
-Cost: half a minute a run on one core.
-Expected: filtered MRR .90; ComplEx alone has as much: every concept of UMLS has some eighty facts, and its own vector
-says all of them.
+Cost: ten seconds a run on one core.
+Expected: filtered MRR .93 on UMLS; ComplEx alone, trained alike, .91, and by how often an entity answers a relation far
+less. Values that are hidden from the layer itself cost points: it wants little dropout.
 Differs from the paper: the graphs; a softmax over all entities, where it has a logistic loss; ComplEx, where its best
-is ConvE; no batch norm. Facts that are asked for stay among the messages, as in the paper.
+is ConvE; no batch norm. Facts that are asked for stay among the messages, as in the paper;
+to take them out made validation no better.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from mmgraph import layers, objectives, scorers
 from mmgraph.tasks import LinkPrediction
 
 DATA, METRIC, CONTROLS = "kgs", "mrr", ("no_graph", "shuffled_edges", "frequency")
-EXPECT = {"mrr": (0.9, 0.02)}
+EXPECT = {"mrr": (0.93, 0.02)}
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Config:
     channels: int = 200
     depth: int = 1
     composition: Literal["sub", "mult", "corr"] = "corr"
-    hidden_dropout: float = 0.2
-    dropout: float = 0.2
+    hidden_dropout: float = 0.0
+    dropout: float = 0.1
     penalty: float = 0.0
     fit: mg.FitConfig = mg.FitConfig(
         epochs=40, schedule="cosine", weight_decay=0.0, batch_size=256, patience=None, monitor=METRIC

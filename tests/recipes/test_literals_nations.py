@@ -64,7 +64,7 @@ def test_each_country_has_its_literals_beside_its_vector(module, config, known):
     other["table"].x[3] += 1
     moved = (linker.embed(other) != before).any(dim=1)
     assert moved.nonzero().flatten().tolist() == [3]
-    alone = module.RIVALS["learned vectors alone"](config, known.schema)
+    alone = module.RIVALS["learned vectors alone"](config, known.schema).eval()
     assert alone.embed(other).equal(alone.embed(known.graph))
     assert set(module.CONTROLS) <= set(module.make_task(config, known.schema).controls)
 

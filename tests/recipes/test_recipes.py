@@ -41,6 +41,8 @@ def test_runs_from_end_to_end(name: str, tmp_path: Path) -> None:
         small["folds"] = 2
     if hasattr(config, "pictures"):
         small["pictures"] = 100
+    if hasattr(config, "limit"):
+        small["limit"] = 400
     try:
         run = Run.execute(recipe, replace(config, **small), tmp_path)
     except DataError as error:

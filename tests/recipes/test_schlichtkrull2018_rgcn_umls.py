@@ -59,7 +59,7 @@ def test_messages_go_along_all_relations_and_their_inverses(module, known, confi
     view = module.make_task(config, known.schema).view(known.graph, "test")
     cut = mg.tasks.control_graph("no_graph", view, known.schema)
     assert not linker(view)[:].allclose(linker(cut)[:])
-    alone = module.RIVALS["scorer alone"](config, known.schema)
+    alone = module.RIVALS["scorer alone"](config, known.schema).eval()
     assert alone.shallow
     assert isinstance(alone.scorer, scorers.DistMult)
     assert alone(view)[:].equal(alone(cut)[:])

@@ -8,6 +8,7 @@ from torch_geometric.data import HeteroData
 
 import mmgraph as mg
 from mmgraph.recipe import load_recipe
+from mmgraph.run import Run
 from mmgraph.train import fit
 
 SIDES = ("zh", "en")
@@ -92,3 +93,19 @@ def test_a_few_epochs_find_pairs_both_ways(module, small):
     assert fitted.evaluate("test")["recall@1"] > 0.8
     assert {"recall@1 zh>en", "recall@1 en>zh"} < set(task.metrics)
     assert set(module.CONTROLS) <= set(task.controls)
+
+
+def test_a_run_is_carried_out_beside_its_controls_and_searched(module, small, monkeypatch, tmp_path):
+    recipe = load_recipe("wang2018_gcn_align_dbp15k")
+    monkeypatch.setattr(recipe.module, "build", lambda config, run, fold: small)
+    config = recipe.config({"runs": 1, "joins": (1,), "channels": 8})
+    run = Run.execute(recipe, replace(config, fit=replace(config.fit, epochs=3)), tmp_path)
+    assert {"full", *recipe.module.RIVALS, *recipe.module.CONTROLS} == set(run.results.variants)
+    scores = {name: run.results.mean(name, "recall@1") for name in run.results.variants}
+    assert scores["full"] > 0.8
+    assert max(scores[name] for name in recipe.module.CONTROLS) < 0.4
+    again = Run.open(tmp_path)
+    assert (again.model.found >= 0).any()
+    hits = again.search(id=again.ids[0], k=3)
+    assert len(hits) == 3
+    assert hits[0].subgraph["zh"].num_nodes

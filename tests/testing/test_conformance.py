@@ -28,6 +28,7 @@ from mmgraph.testing import (
     check_scorer,
     check_task,
     fake_graph,
+    fake_knowledge,
     fake_parts,
     fake_states,
 )
@@ -264,6 +265,19 @@ def aligning(make):
         spaces = {"joint": {name: nn.Linear(4, 4) for name in WIDTHS}}
         made = Aligner(schema=schema, encoder=encoders.Table(WIDTHS, 4), spaces=spaces)
         check_objective(make(schema), made, graph, nothing)
+
+    return run
+
+
+def linking(**options):
+    """An objective over the questions of a knowledge graph; without an answer there is nothing to learn from."""
+
+    def run():
+        graph, schema = fake_knowledge()
+        known, nobody = graph["query"].train_mask, torch.zeros_like(graph["query"].train_mask)
+        linker = Linker(schema=schema, scorer=scorers.ComplEx(4, std=1.0))
+        seen, nothing = (view(graph, schema, labels={"answer": rows}) for rows in (known, nobody))
+        check_objective(objectives.Links(**options), linker, seen, nothing)
 
     return run
 
@@ -587,6 +601,10 @@ CASES = [
         "heads",
         aligning(lambda schema: self_label(schema, clusters=2, heads=2, marginals="zipf", decorrelate=0.5)),
     ),
+    (objectives.Links, "", linking(penalty=0.1)),
+    (objectives.Links, "binary", linking(loss="binary")),
+    (objectives.Links, "margin", linking(loss="margin", negatives=3, typed=True)),
+    (objectives.Links, "self-adversarial", linking(loss="self_adversarial", negatives=3)),
     (objectives.SkipGram, "", walking()),
     (objectives.SkipGram, "node2vec", walking(p=0.5, q=2.0, walks=20)),
     (objectives.Several, "hard", several(soft=False)),
