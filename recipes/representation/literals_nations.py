@@ -9,7 +9,8 @@ arXiv:1802.00934; Lacroix, Usunier and Obozinski 2018, arXiv:1806.07297 (the sco
 Command: mmgraph run literals_nations
 Cost: ten seconds a run on one core.
 Expected: filtered MRR .82, above the .69 of a plain ComplEx; literals that are shuffled, zeroed or left out give the
-same: what a country does is learned from what it does, and these numbers add nothing to it.
+same: what a country does is learned from what it does, and these numbers add nothing to it. Unseen countries: .59, by
+frequency .47; with zeroed literals the same, as one vector for all of them does as well.
 Differs from the paper: literals are added, not gated (gates learned more slowly, and no more); the data are other ones.
 """
 

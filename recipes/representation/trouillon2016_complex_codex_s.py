@@ -9,8 +9,8 @@ channels, against all entities, inverses with vectors of their own, Adam at .000
 Command: mmgraph run trouillon2016_complex_codex_s
 Cost: three minutes a seed on one core.
 Expected: filtered MRR .46 (published .465); with ``--symmetric`` .47.
-Differs from the paper: a softmax over all entities instead of sampled false facts, as in CoDEx; the penalty N3 of Lacroix
-et al. 2018 (arXiv:1806.07297) and Adagrad, vectors twice as wide, and a batch holds questions, with all their answers.
+Differs from the paper: a softmax over all entities instead of sampled false facts, as in CoDEx; the penalty N3 of
+Lacroix et al. 2018 (arXiv:1806.07297) and Adagrad, wider vectors; a batch holds questions, with all their answers.
 """
 
 from dataclasses import dataclass
