@@ -7,8 +7,8 @@ Source: Wang, Ji, Shi, Wang, Cui, Yu and Ye 2019, Heterogeneous graph attention 
 and published scores: Wang, Liu, Han and Shi 2021, HeCo, table 2; arXiv:2105.09111.
 Command: mmgraph run wang2019_han_acm
 Cost: five minutes on one core.
-Expected: macro F1 .907 with 20 labels a field (HeCo: .886); the words alone .745. Without the graph nothing joins a paper
-to itself either, so that this control is a majority vote: read flat_linear, the words alone, beside it.
+Expected: macro F1 .907 with 20 labels a field (HeCo: .886); the words alone .745. Without the graph nothing joins a
+paper to itself either, so that this control is a majority vote: read flat_linear, the words alone, beside it.
 Differs from the paper: another selection of papers than its own; words weigh by how rare they are; a paper has itself
 and at most 31 others of its subject, drawn at random, as neighbours there (all would be 4.3 million pairs).
 """
