@@ -6,8 +6,9 @@ Source: Schlichtkrull, Kipf, Bloem, van den Berg, Titov and Welling 2018, Modeli
 convolutional networks, section 4; arXiv:1703.06103. The graphs: Kok and Domingos 2007, Statistical predicate invention.
 Command: mmgraph run schlichtkrull2018_rgcn_umls --graph umls
 Cost: ten seconds a run on one core.
-Expected: filtered MRR .93 on UMLS; DistMult alone, trained alike, .90, and by how often an entity answers a relation
-.69. A well regularised ComplEx needs no messages for .95 (lacroix2018_n3_kgs).
+Expected: filtered MRR .93 on UMLS. Without messages, by the layer's own map alone, .93 too; DistMult alone, trained
+alike, .90; by how often an entity answers a relation .69. So the map helps and messages add nothing; a well
+regularised ComplEx has .95 (lacroix2018_n3_kgs).
 Differs from the paper: the graphs; all entities are scored, not sampled ones; inverses have vectors of their own;
 dropout on what is asked instead of an L2 penalty. Facts that are asked for stay among the messages, as in the paper,
 which drops some of them at random; here that, or to take out those that are asked, made validation no better.

@@ -7,8 +7,9 @@ Source: Vashishth, Sanyal, Nitin and Talukdar 2020, Composition-based multi-rela
 section 5; arXiv:1911.03082. The graphs: Kok and Domingos 2007, Statistical predicate invention, ICML.
 Command: mmgraph run vashishth2020_compgcn_umls --graph umls
 Cost: ten seconds a run on one core.
-Expected: filtered MRR .93 on UMLS; ComplEx alone, trained alike, .91, and by how often an entity answers a relation
-.69. A well regularised ComplEx needs no messages for .95 (lacroix2018_n3_kgs).
+Expected: filtered MRR .94 on UMLS and .86 on Kinship. Without messages, by the layer's maps alone, .94 too; ComplEx
+alone, trained alike, .93; by how often an entity answers a relation .69. So UMLS needs no messages; a well regularised
+ComplEx has .95 (lacroix2018_n3_kgs).
 Differs from the paper: the graphs; a softmax over all entities, where it has a logistic loss; ComplEx, where its best
 is ConvE; no batch norm. Facts that are asked for stay among the messages, as in the paper;
 to take them out made validation no better.
@@ -24,7 +25,7 @@ from mmgraph import layers, objectives, scorers
 from mmgraph.tasks import LinkPrediction
 
 DATA, METRIC, CONTROLS = "kgs", "mrr", ("no_graph", "shuffled_edges", "frequency")
-EXPECT = {"mrr": (0.93, 0.02)}
+EXPECT = {"mrr": (0.94, 0.02)}
 
 
 @dataclass(frozen=True)
