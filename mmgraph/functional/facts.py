@@ -43,7 +43,7 @@ class Known:
         >>> known.holds(torch.tensor([0, 0, 2]), torch.tensor([0, 0, 1]), torch.tensor([2, 1, 1])).tolist()
         [True, False, True]
         >>> known.draw_typed(torch.tensor([0, 1]), (2, 3), torch.Generator().manual_seed(0)).tolist()
-        [[2, 2, 2], [0, 1, 0]]
+        [[2, 2, 2], [1, 1, 1]]
     """
 
     def __init__(self, facts: Tensor, num_relations: int, num_entities: int) -> None:

@@ -38,7 +38,7 @@ def pagerank(
     r"""Personalised PageRank by power iteration, of several starts at once.
 
     It stops where :math:`\frac{\alpha}{1 - \alpha} \lVert p_k - p_{k-1} \rVert_1`, which bounds
-    :math:`\lVert p_k - \pi \rVert_1`, is at most ``tolerance`` for every start.
+    :math:`\lVert p_k - \pi \rVert_1`, is at most ``tolerance`` for every start, or the step is no more than rounding.
 
     Args:
         edges: Who leads to whom, among one set of nodes.
@@ -60,12 +60,12 @@ def pagerank(
         tensor([0.6667, 0.3333])
     """
     home, shares, stays = _walk(edges, start, weight, alpha)  # home: [nodes, starts]
-    state = home
+    state, rounding = home, 4 * torch.finfo(home.dtype).eps
     for _ in range(rounds):
         after = (1 - alpha) * home + alpha * (aggregate(state, edges, weight=shares) + stays[:, None] * state)
         step = float((after - state).abs().sum(dim=0).max())
         state = after
-        if step * alpha / (1 - alpha) <= tolerance:
+        if step * alpha / (1 - alpha) <= tolerance or step <= rounding:
             return _shaped(state, start)
     raise ValueError(
         f"Walkers must come to rest within {rounds} rounds, got a last step of {step:.2g}; "

@@ -1,4 +1,4 @@
-"""ExplaGraphs: does an argument support a belief or counter it, given the graph of commonsense that joins them?
+"""ExplaGraphs: whether an argument supports a belief or counters it, by the graph of commonsense that joins them.
 
 Whether they agree is a matter of signs: each "not" along the way from the belief through the argument turns the answer
 round. So a relation is a vector that multiplies a message, and "not capable of" the same vector with the other sign.
