@@ -1,4 +1,4 @@
-"""Heterogeneous graph transformer on ACM: which field is a paper of, with 20 labelled papers a field?
+"""Heterogeneous graph transformer on ACM: the field of a paper, from 20 labelled papers a field.
 
 Papers, authors and subjects all have states; each relation between them has its own matrices, in two rounds: a paper
 hears from its authors and its subject what their other papers say.

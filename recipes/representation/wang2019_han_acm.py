@@ -1,4 +1,4 @@
-"""Heterogeneous graph attention on ACM: which field is a paper of, with 20 labelled papers a field?
+"""Heterogeneous graph attention on ACM: the field of a paper, from 20 labelled papers a field.
 
 Papers of one author and papers of one subject are neighbours along two meta-paths; attention weighs the neighbours of
 each, and then the meta-paths.
