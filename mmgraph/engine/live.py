@@ -11,9 +11,10 @@ import torch
 from torch_geometric.data import HeteroData
 
 from mmgraph.assembly.built import Built
+from mmgraph.schema.schema import EdgeType
 
 if TYPE_CHECKING:
-    from mmgraph.engine.changes import Change, Join
+    from mmgraph.engine.changes import Change
 
 Rows = Mapping[str, np.ndarray]
 Payloads = Mapping[str, Sequence[str | bytes]]
@@ -51,7 +52,7 @@ def changed(built: Built, payloads: Payloads, changes: Sequence[Change]) -> Live
     graph, start = _joined(parts, built)
     anchor = built.anchor
     ids = [id for some in (built.ids, *(change.ids for change in changes)) for id in some]
-    alive, moved, rows = _followed(built, changes, ids, start[anchor])
+    alive, moved, joined = _followed(built, changes, ids, start[anchor])
     for old, new in moved:
         for key, value in graph[anchor].items():
             if key not in ("x", "num_nodes"):
@@ -71,7 +72,7 @@ def changed(built: Built, payloads: Payloads, changes: Sequence[Change]) -> Live
         for end, node in ((0, edge[0]), (1, edge[2])):
             if node == anchor:
                 index[end] = to[index[end]]
-    _join(graph, built, [join for change in changes for join in change.joins], rows)
+    _join(graph, anchor, joined, to)
     kept = {node: torch.from_numpy(mask) for node, mask in keep.items()}
     found = {node: np.flatnonzero(mask) for node, mask in keep.items()}
     readers = {
@@ -119,10 +120,15 @@ def _joined(parts: Sequence[HeteroData], built: Built) -> tuple[HeteroData, dict
 
 def _followed(
     built: Built, changes: Sequence[Change], ids: Sequence[str], start: np.ndarray
-) -> tuple[np.ndarray, list[tuple[int, int]], dict[str, int]]:
-    """Which anchors are left, ``[rows]``, which took the place of which, and the row of each key."""
+) -> tuple[np.ndarray, list[tuple[int, int]], list[tuple[EdgeType, int, int]]]:
+    """Which anchors are left, ``[rows]``, which took the place of which, and the edges between them, as rows.
+
+    A key means the row that had it when the edge was made: one that is deleted and added again is another node.
+    """
     alive = np.ones(len(ids), dtype=bool)
     moved: list[tuple[int, int]] = []
+    joined: list[tuple[EdgeType, int, int]] = []
+    others = {node: _places(built, node) for change in changes for edge, _, _ in change.joins for node in edge[::2]}
     rows = {id: row for row, id in enumerate(built.ids)}
     for number, change in enumerate(changes, start=1):
         for id in change.deleted:
@@ -132,19 +138,22 @@ def _followed(
                 alive[rows[id]] = False
                 moved.append((rows[id], row))
             rows[id] = row
-    return alive, moved, rows
+        for edge, source, target in change.joins:
+            ends = [rows if node == built.anchor else others[node] for node in edge[::2]]
+            if source in ends[0] and target in ends[1]:
+                joined.append((edge, ends[0][source], ends[1][target]))
+    return alive, moved, joined
 
 
-def _join(graph: HeteroData, built: Built, joins: Sequence[Join], rows: Mapping[str, int]) -> None:
-    """Adds edges between nodes by their keys; those that are there, or whose ends are gone, are left out."""
-    for edge in dict.fromkeys(edge for edge, _, _ in joins):
-        ends = [rows if node == built.anchor else _places(built, node) for node in (edge[0], edge[2])]
+def _join(graph: HeteroData, anchor: str, joined: Sequence[tuple[EdgeType, int, int]], to: np.ndarray) -> None:
+    """Adds edges between rows, each led to the row that took its place; those that are there are left out."""
+    for edge in dict.fromkeys(edge for edge, _, _ in joined):
         index = graph[edge].edge_index
         known = set(map(tuple, index.T.tolist()))
         pairs = [
-            (ends[0][source], ends[1][target])
-            for one, source, target in dict.fromkeys(joins)
-            if one == edge and source in ends[0] and target in ends[1]
+            tuple(int(to[row]) if node == anchor else row for node, row in zip(edge[::2], rows, strict=True))
+            for one, *rows in joined
+            if one == edge
         ]
         fresh = [pair for pair in dict.fromkeys(pairs) if pair not in known]
         if not fresh:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from mmgraph.engine import Engine
@@ -83,6 +83,16 @@ def check(engine, model, films, make):
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(write, max_size=6), st.booleans())
+@example(
+    [
+        ("compact",),
+        ("put", "newer", [], 0, "heist"),
+        ("put", "newer", [], 0, "moon"),
+        ("delete", "moon"),
+        ("put", "moon", [], 0, None),
+    ],
+    False,
+)
 def test_any_writes_give_what_building_anew_gives(films, make, png, tables, tmp_path_factory, writes, reopened):
     engine, model = Engine.build(films, tmp_path_factory.mktemp("films") / "films"), Model(png, tables)
     for what, *how in writes:
