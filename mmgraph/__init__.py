@@ -26,6 +26,7 @@ _HOME = {
         "Records",
         "Split",
         "Triples",
+        "Walker",
         "drop_modalities",
         "fill",
         "load_dataset",
@@ -44,10 +45,11 @@ _HOME = {
     "mmgraph.run": ("Run",),
     "mmgraph.search": ("embed_new", "index_subgraphs", "subgraph"),
     "mmgraph.sweep": ("sweep_missing",),
-    "mmgraph.tasks": ("LinkPrediction", "NodeClassification", "Retrieval"),
+    "mmgraph.tasks": ("EdgePrediction", "LinkPrediction", "NodeClassification", "Retrieval", "TripleClassification"),
     "mmgraph.train": ("Batches", "FitConfig", "Results", "evaluate", "fit"),
     "mmgraph.schema": ("EdgeSpec", "Modality", "NodeSpec", "Schema", "TargetSpec", "view"),
-    "mmgraph.typing": ("Seen",),
+    "mmgraph.translator": ("Translator",),
+    "mmgraph.typing": ("Seen", "Sources"),
     "mmgraph.zero_shot": ("class_graph", "class_metrics", "class_scores", "prototypes"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

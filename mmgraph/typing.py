@@ -29,6 +29,37 @@ class Seen(NamedTuple):
     present: Tensor  # [anchors] of bool
 
 
+class Sources(NamedTuple):
+    """What a decoder reads at each row: the nodes that it may see, side by side; a row may have none.
+
+    Example:
+        >>> import torch
+        >>> sources = Sources(torch.ones(2, 3, 4), torch.tensor([[True, True, False], [False, False, False]]))
+        >>> sources.mean()[:, 0].tolist(), sources.take(torch.tensor([0])).states.shape
+        ([1.0, 0.0], torch.Size([1, 3, 4]))
+        >>> bool(sources.nothing().present.any())
+        False
+    """
+
+    states: Tensor  # [rows, nodes, channels]; zeros where there is no node
+    present: Tensor  # [rows, nodes] of bool
+    depths: tuple[Tensor, ...] = ()  # the states after each round of messages, if there were several
+
+    def take(self, rows: Tensor | slice) -> "Sources":
+        """Some of the rows, by their numbers, a mask or a slice."""
+        return Sources(self.states[rows], self.present[rows], tuple(states[rows] for states in self.depths))
+
+    def nothing(self) -> "Sources":
+        """The same rows, of which nothing may be seen."""
+        zeros = tuple(states * 0 for states in self.depths)
+        return Sources(self.states * 0, self.present & False, zeros)
+
+    def mean(self) -> Tensor:
+        """The mean of each row's nodes, ``[rows, channels]``; zeros where there is none."""
+        weight = self.present.to(self.states.dtype)[:, :, None]
+        return (self.states * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1)
+
+
 Spaces: TypeAlias = Mapping[str, Mapping[str, Seen]]
 """Space → view → what it says of the anchors there."""
 

@@ -207,7 +207,9 @@ def _spec(made: Made) -> NodeSpec:
     if encoder.attribute == "x":
         names = tuple(getattr(encoder, "names", ()))
         return NodeSpec(modality=made.modality, channels=encoder.channels, names=names, encoder=encoder.identity)
-    return NodeSpec(modality=made.modality, attributes=(encoder.attribute,), encoder=encoder.identity)
+    pieces = tuple(getattr(encoder, "pieces", ()))
+    read = (encoder.attribute,)
+    return NodeSpec(modality=made.modality, attributes=read, encoder=encoder.identity, vocabulary=pieces)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import nn
 from torch.nn import functional as F
 
@@ -35,8 +37,12 @@ class Stack(Layer):
 
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives the states after the last layer."""
+        return [features, *self.rounds(features, edges)][-1]
+
+    def rounds(self, features: Features, edges: EdgeSets) -> Iterator[Features]:
+        """Gives the states after each layer in turn."""
         for layer in self.layers:
             if self.training and self.dropout > 0:
                 features = {node: F.dropout(state, self.dropout) for node, state in features.items()}
             features = layer(features, edges)
-        return features
+            yield features

@@ -22,6 +22,9 @@ class NodeSpec(Spec):
         allow_nan: Whether ``x`` may hold NaN or infinite values.
         attributes: Further tensors that a model may read, besides ``x``.
         encoder: Which encoder made the features; ``None`` if none did, or it is not known.
+        vocabulary: The piece of text that each number of ``tokens`` stands for; empty if there are none.
+        generated: Which model made the payloads, where they are not data; ``None`` for data. Nodes of such a type hang
+            on their anchor as others do, but are no modality of it: what reads the modalities does not see them.
 
     Example:
         >>> NodeSpec(modality="tabular", channels=2, names=("age", "weight")).channels
@@ -35,6 +38,8 @@ class NodeSpec(Spec):
     allow_nan: bool = False
     attributes: tuple[str, ...] = ()
     encoder: Identity | None = None
+    vocabulary: tuple[str, ...] = ()
+    generated: Identity | None = None
 
     @model_validator(mode="after")
     def _names_match_channels(self) -> "NodeSpec":

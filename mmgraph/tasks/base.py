@@ -13,6 +13,7 @@ from mmgraph.schema import Schema, view
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
+    from torch_geometric.data.storage import NodeStorage
 
 Part: TypeAlias = Literal["train", "val", "test"]
 
@@ -54,6 +55,16 @@ class Task(ABC):
     ) -> dict[str, float]:
         """Gives the scores of the predictions for one part, from the whole graph's labels."""
 
+    def control(self, name: str, graph: HeteroData, *, seed: int = 0) -> HeteroData:
+        """Gives the graph that one of the controls trains and tests on; the one given is left as it is.
+
+        Raises:
+            ConfigError: The control has no graph of its own, or there is no such control.
+        """
+        from mmgraph.tasks.controls import control_graph  # which knows what each task's controls are
+
+        return control_graph(name, graph, self.schema, seed=seed)
+
 
 def seen_by(schema: Schema, node: str, graph: HeteroData, part: Part, *, labels: Collection[str]) -> HeteroData:
     """What may be seen in order to answer for one part: training labels, and all nodes that the regime doesn't hide.
@@ -64,9 +75,14 @@ def seen_by(schema: Schema, node: str, graph: HeteroData, part: Part, *, labels:
     store = graph[node]
     keep = None
     if schema.regime != "transductive":
-        unseen = torch.zeros_like(store.train_mask)
-        for other in ("val", "test"):
-            if other != part:
-                unseen |= store[f"{other}_mask"]
-        keep = {node: ~unseen}
+        keep = {node: ~unseen(store, part)}
     return view(graph, schema, keep=keep, labels=dict.fromkeys(labels, store.train_mask))
+
+
+def unseen(store: NodeStorage, part: Part) -> Tensor:
+    """The rows of which nothing may be seen by who answers for one part, ``[rows]``, where the regime hides parts."""
+    found = torch.zeros_like(store.train_mask)
+    for other in ("val", "test"):
+        if other != part:
+            found |= store[f"{other}_mask"]
+    return found

@@ -17,10 +17,15 @@
 | ``shuffled:<modality>`` | payloads dealt to other entities | whether *this* payload adds something |
 | ``zeroed:<modality>`` | payloads of zeros | the same, if that there is one says nothing |
 | ``frequency`` | entities by how often they answer the relation in training | whether a model is needed |
+| ``no_source`` | the same model, trained with nothing to translate from | what is made of nothing |
+| ``shuffled_sources`` | what is translated from, dealt to other anchors | whether *its own* source adds something |
+| ``nearest`` | the payload of the training sample with the most alike sources | whether anything is made |
+| ``mean`` | the mean of training's payloads | chance, for numbers |
+| ``most_common`` | the most frequent payload of training | chance, for texts |
 
 Retrieval has ``noise``, ``cca`` and ``chance``, and the first two where there are relations; completion of facts has
 ``no_graph`` (no messages; the questions stay), ``without:<modality>`` and the last three; prediction of edges the first
-two and ``degree`` to ``cosine``; classification the others.
+two and ``degree`` to ``cosine``; translation ``without:<modality>`` and the last five; classification the others.
 
 ``without:<modality>`` takes the modality's nodes and the relations made from them; relations made from phenotypes stay.
 A modality that reaches the anchor along a relation (the picture that a question is about) is gone in ``no_graph``, and
@@ -41,14 +46,14 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from mmgraph.errors import ConfigError
-from mmgraph.functional.adjacency import Adjacency
 from mmgraph.functional.correlation import cca
-from mmgraph.functional.gather import gather
-from mmgraph.schema import NodeSpec, Schema
+from mmgraph.schema import Schema
 from mmgraph.schema.view import empty_edges
 from mmgraph.tasks.base import Part, Task
+from mmgraph.tasks.columns import anchor_columns, present, sources
 from mmgraph.tasks.edge_baselines import EDGE_BASELINES
 from mmgraph.tasks.link_controls import deal_anew, frequency, set_to_zero
+from mmgraph.tasks.translation_controls import TRANSLATION_BASELINES
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -87,7 +92,7 @@ def alignment_controls(schema: Schema, views: Mapping[str, Collection[str]]) -> 
         ('noise', 'cca', 'chance')
     """
     graph = ("no_graph", "shuffled_edges") if _relations(schema) else ()
-    known = all(name in _sources(schema) for modalities in views.values() for name in modalities)
+    known = all(name in sources(schema) for modalities in views.values() for name in modalities)
     linear = ("cca",) if len(views) > 1 and known else ()
     return (*graph, "noise", *linear, "chance")
 
@@ -170,7 +175,7 @@ def _cca(folds: Sequence[HeteroData], task: Retrieval, part: Part) -> Tensor:
     """Canonical correlation analysis of the views' features, of the width and strength best on validation."""
     graph, metric = folds[0], "mrr" if "mrr" in task.metrics else "class_map"
     store = graph[task.node]
-    columns = _columns(graph, task.schema)
+    columns = anchor_columns(graph, task.schema)
     xs = [_side_by_side([columns[name] for name in task.modalities[view]], store.train_mask) for view in task.views]
     train = store.train_mask & torch.stack([x.isfinite().all(dim=1) for x in xs]).all(dim=0)
     xs = [_principal(x, train) for x in xs]
@@ -205,7 +210,7 @@ def _chance(folds: Sequence[HeteroData], task: Retrieval, part: Part) -> Tensor:
     everyone = torch.ones_like(store.train_mask)
     found = []
     for names in task.modalities.values():
-        known = [_present(folds[0], task.schema, name) for name in names if name in _sources(task.schema)]
+        known = [present(folds[0], task.schema, name) for name in names if name in sources(task.schema)]
         found.append(torch.stack(known).any(dim=0) if known else everyone)
     there = torch.stack(found, dim=1)[store[f"{part}_mask"]]
     vectors = torch.randn(*there.shape, 8, generator=torch.Generator().manual_seed(len(there)))
@@ -220,6 +225,7 @@ BASELINES: dict[str, Callable[[Sequence[HeteroData], Any, Part], Tensor]] = {
     "chance": _chance,
     **EDGE_BASELINES,
     "frequency": frequency,
+    **TRANSLATION_BASELINES,
 }
 
 
@@ -231,7 +237,7 @@ def _best_linear(
 ) -> Tensor:
     """Logistic regressions of the strength with the least log loss on validation, averaged over the folds."""
     columns = [
-        arrange([x.nan_to_num(0.0) for x in _columns(graph, task.schema).values()]) for graph in folds
+        arrange([x.nan_to_num(0.0) for x in anchor_columns(graph, task.schema).values()]) for graph in folds
     ]  # absent: the mean, if scaled
     tried = []
     for strength in STRENGTHS:
@@ -261,49 +267,15 @@ def _linear(graph: HeteroData, task: NodeClassification, xs: list[Tensor], stren
     return predict
 
 
-def _columns(graph: HeteroData, schema: Schema) -> dict[str, Tensor]:
-    """The features of the anchors, one matrix a modality; NaN where it is absent."""
-    anchor = schema.anchor or next(iter(schema.nodes))
-    columns = {}
-    for modality, path in schema.paths.items():
-        x, present = _flat(graph[modality], schema.nodes[modality]), None
-        for edge in path:
-            step = Adjacency(graph[edge].edge_index, len(x), graph[edge[2]].num_nodes)
-            x, present = gather(x, step, present)
-        assert present is not None
-        columns[modality] = x.masked_fill(~present[:, None], float("nan"))
-    if schema.nodes[anchor].channels:
-        columns[anchor] = graph[anchor].x
-    return columns
-
-
-def _sources(schema: Schema) -> tuple[str, ...]:
-    """What features can be of: the modalities, and the anchor if it has some."""
-    own = (schema.anchor,) if schema.anchor and schema.nodes[schema.anchor].channels else ()
-    return (*schema.paths, *own)
-
-
 def _payloads(schema: Schema) -> tuple[str, ...]:
     """What hangs on nodes of another type."""
     return tuple(node for node in schema.nodes if any(edge[:2] == (node, "of") for edge in schema.edges))
 
 
-def _present(graph: HeteroData, schema: Schema, name: str) -> Tensor:
-    """Which anchors have a node of a modality, ``[anchors]``."""
-    rows = graph[name].num_nodes
-    there = torch.ones(rows, 1).bool()
-    for edge in schema.paths.get(name, ()):
-        source, target = graph[edge].edge_index
-        reached = torch.zeros(graph[edge[2]].num_nodes, 1).bool()
-        reached[target[there[source, 0]]] = True
-        there = reached
-    return there[:, 0]
-
-
 def _make_noise(graph: HeteroData, schema: Schema, seed: int) -> None:
     """Puts noise in the place of all features: Gaussian for numbers, uniform over what there is for whole ones."""
     generator = torch.Generator().manual_seed(seed)
-    for node in _sources(schema):
+    for node in sources(schema):
         store = graph[node]
         for name in [key for key in ("x", *schema.nodes[node].attributes) if key in store]:
             old = store[name]
@@ -312,26 +284,6 @@ def _make_noise(graph: HeteroData, schema: Schema, seed: int) -> None:
             elif old.numel():
                 least, most = int(old.min()), int(old.max())
                 store[name] = torch.randint(least, most + 1, old.shape, generator=generator).to(old.dtype)
-
-
-def _flat(store: Any, spec: NodeSpec) -> Tensor:
-    """What a node carries as one row, ``[rows, channels]``: its ``x``; else its tensors side by side.
-
-    A tensor (pixels, a spectrogram) is divided by the scale of its dtype, or centred on its own mean, which also stands
-    where it holds nothing (NaN).
-    """
-    if spec.channels is not None:
-        return store.x
-    parts = []
-    for name in spec.attributes:
-        value = store[name].flatten(1)
-        if value.dtype.is_floating_point:
-            value = value.float()
-            value = (value - value.nanmean(dim=1, keepdim=True)).nan_to_num(0.0)
-        else:
-            value = value.float() / torch.iinfo(value.dtype).max
-        parts.append(value)
-    return torch.cat(parts, dim=1) if parts else torch.empty(store.num_nodes, 0)
 
 
 def _relations(schema: Schema) -> tuple[tuple[str, str, str], ...]:

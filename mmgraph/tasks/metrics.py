@@ -35,6 +35,22 @@ HIGHER_IS_BETTER = {
     "ari": True,
     "purity": True,
     "cluster_accuracy": True,
+    "perplexity": False,
+    "exact_match": True,
+    "bleu": True,
+    "bleu@1": True,
+    "rouge_l": True,
+    "meteor": True,
+    "cider": True,
+    "retrieval@1": True,
+    "retrieval@10": True,
+    "error": False,
+    "accepted": True,
+    "diversity": True,
+    "frechet": False,
+    "triple_precision": True,
+    "triple_recall": True,
+    "triple_f1": True,
 }
 
 

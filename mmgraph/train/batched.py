@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmgraph.data import NeighbourLoader, NeighbourSampler, NodeSeeds
 from mmgraph.data.row_loader import RowLoader
-from mmgraph.decoders import Heads
+from mmgraph.decoders import Heads, Translation
 from mmgraph.errors import ConfigError
 from mmgraph.layers import Layer, Stack
 from mmgraph.schema import TargetSpec
@@ -75,7 +75,7 @@ def part_batches(task: Task, view: HeteroData, part: Part, config: FitConfig) ->
     return _loader(task, view, view[task.node][f"{part}_mask"], config, shuffle=False)
 
 
-def in_order(answers: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
+def in_order(answers: Sequence[Any], rows: Sequence[Tensor]) -> Any:
     """The answers for all batches of a part in the order of its rows, which :func:`asked` told of each batch.
 
     Example:
@@ -84,7 +84,10 @@ def in_order(answers: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
                 [1.],
                 [2.]])
     """
-    return torch.cat(list(answers))[torch.cat(list(rows)).argsort()]
+    order = torch.cat(list(rows)).argsort()
+    if isinstance(answers[0], Translation):
+        return Translation.join(answers).take(order)
+    return torch.cat(list(answers))[order]
 
 
 def asked(task: Task, batch: HeteroData, part: Part) -> Tensor:

@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from mmgraph.errors import ConfigError
 from mmgraph.files import write_bytes, write_json
-from mmgraph.tasks import BASELINES, NodeClassification, Task, baseline, control_graph
+from mmgraph.tasks import BASELINES, Generation, NodeClassification, Task, baseline
 from mmgraph.tasks.metrics import higher_is_better
 from mmgraph.train.fit import FitConfig, Fitted
 from mmgraph.train.results import FULL, Cell, Results
@@ -29,6 +29,7 @@ from mmgraph.train.trial import (
     validated,
 )
 
+SHEET = "made"  # the folder with some of what the full model of the first run makes
 WEIGHTS = "model.safetensors"  # of the full model of the first run (and fold)
 
 
@@ -137,14 +138,16 @@ def _cell(trial: Trial, name: str, ways: Ways, path: Path | None) -> Cell:
         val = task.evaluate(baseline(name, trial.folds, task, "val"), trial.folds[0], "val")
         return trial.cell(name, baseline(name, trial.folds, task), val, [])
     fitted = _fit_folds(trial, name, ways, path)
+    if path is not None and name == FULL and trial.run == 0 and isinstance(task, Generation):
+        task.sheet(fitted[0].predict("test"), trial.folds[0], "test", path.parents[1] / SHEET)
     return trial.cell(name, averaged(fitted), validated(fitted, task.metrics), fitted)
 
 
 def _fit_folds(trial: Trial, name: str, ways: Ways, path: Path | None) -> list[Fitted]:
     """Fits a variant on each fold."""
-    schema, seed = trial.task.schema, ways.config.seed + trial.run
+    seed = ways.config.seed + trial.run
     changed = name in trial.task.controls
-    graphs = [control_graph(name, graph, schema, seed=seed) if changed else graph for graph in trial.folds]
+    graphs = [trial.task.control(name, graph, seed=seed) if changed else graph for graph in trial.folds]
     fitted = trial.fit(graphs, ways, None if path is None else _fits(path))
     if path is not None and name == FULL and trial.run == 0:
         write_bytes(path.parents[1] / WEIGHTS, save(fitted[0].model.state_dict()))

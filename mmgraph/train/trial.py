@@ -17,7 +17,7 @@ from mmgraph.errors import ArtifactError, ConfigError, DataError
 from mmgraph.files import read_json
 from mmgraph.objectives import Objective, Supervised
 from mmgraph.schema import Schema
-from mmgraph.tasks import NodeClassification, Task
+from mmgraph.tasks import Generation, NodeClassification, Task
 from mmgraph.train.fit import FitConfig, Fitted, fit
 from mmgraph.train.record import graph_sha256, rows_sha256
 from mmgraph.train.results import Cell
@@ -137,6 +137,8 @@ def averaged(fitted: Sequence[Fitted]) -> Tensor:
     """The answers for the test part, averaged over the folds' models."""
     if len(fitted) == 1:
         return fitted[0].predict("test")
+    if isinstance(fitted[0].task, Generation):
+        raise ConfigError(f"Payloads have no average: folds must be 1 where they are made, got {len(fitted)}")
     return torch.stack([one.predict("test")[:] for one in fitted]).mean(dim=0)
 
 

@@ -20,9 +20,9 @@ LAYER = {
     **dict.fromkeys(("schema", "media"), 1),
     **dict.fromkeys(("functional", "data"), 2),
     **dict.fromkeys(("builders", "encoders", "layers", "fusion", "decoders", "objectives", "scorers"), 3),
-    **dict.fromkeys(("model", "aligner", "linker", "tasks", "index", "interop"), 4),
+    **dict.fromkeys(("model", "aligner", "linker", "translator", "tasks", "index", "interop"), 4),
     **dict.fromkeys(("train", "report", "testing", "recipe", "run", "search", "assembly", "describe", "sweep"), 5),
-    **dict.fromkeys(("explain", "align", "engine", "questions", "serve", "entity_aligner", "zero_shot"), 5),
+    **dict.fromkeys(("explain", "align", "engine", "questions", "serve", "entity_aligner", "zero_shot", "socratic"), 5),
     **dict.fromkeys(("cli",), 6),
 }
 LAZY = {"dgl", "ogb", "faiss", "networkx", "sentence_transformers", "matplotlib", "numba", "pyarrow"}

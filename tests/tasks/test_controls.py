@@ -11,7 +11,8 @@ from torch_geometric.data import HeteroData
 from mmgraph.errors import ConfigError
 from mmgraph.schema import EdgeSpec, NodeSpec, Schema
 from mmgraph.tasks import NodeClassification, Retrieval, baseline, control_graph, default_controls
-from mmgraph.tasks.controls import STRENGTHS, _columns
+from mmgraph.tasks.columns import anchor_columns
+from mmgraph.tasks.controls import STRENGTHS
 from mmgraph.testing import fake_graph
 from mmgraph.testing.expect import difference
 
@@ -274,7 +275,7 @@ def test_linear_controls_read_the_tensors_that_a_model_is_trained_on():
         edges={("photo", "of", "a"): EdgeSpec(), ("sound", "of", "a"): EdgeSpec()},
         anchor="a",
     )
-    photo, sound = (x.nan_to_num(0.0) for x in _columns(graph, schema).values())
+    photo, sound = (x.nan_to_num(0.0) for x in anchor_columns(graph, schema).values())
     torch.testing.assert_close(photo, torch.tensor([[1.0, 0.4], [0.0, 0.0], [0.0, 0.2]]))
     torch.testing.assert_close(sound, torch.tensor([[0.0, 0.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
 
@@ -290,14 +291,14 @@ def test_a_modality_that_comes_over_a_relation_is_read_and_left_out():
     without = ("without:text", "without:image")
     controls = ("no_graph", "shuffled_edges", *without, "flat_linear", "late_linear", "majority")
     assert default_controls(schema) == controls
-    text, image = _columns(graph, schema).values()
+    text, image = anchor_columns(graph, schema).values()
     assert text.flatten().tolist() == [0.0, 1.0, 2.0]
     assert image.flatten().tolist() == [20.0, 20.0, 10.0]
     graph["image"].num_nodes = 2
     bare = control_graph("without:image", graph, schema)
     assert bare["image"].num_nodes == 0
     assert bare["picture", "asked_by", "question"].edge_index.shape == (2, 3)
-    assert _columns(bare, schema)["image"].isnan().all()
+    assert anchor_columns(bare, schema)["image"].isnan().all()
 
 
 def test_noise_replaces_all_features_and_nothing_else():
