@@ -10,6 +10,7 @@ from mmgraph.builders.knowledge_align import align, match_names, merge
 from mmgraph.builders.knowledge_marks import Mark
 from mmgraph.builders.knowledge_report import KnowledgeReport
 from mmgraph.builders.metapaths import add_metapaths
+from mmgraph.builders.pieces import split_pieces
 from mmgraph.builders.population import Population
 from mmgraph.builders.temporal import Track, aligned, unaligned
 from mmgraph.builders.unseen import hold_out_entities
@@ -35,6 +36,7 @@ __all__ = [
     "match_names",
     "merge",
     "patterns",
+    "split_pieces",
     "unaligned",
     "weigh",
 ]

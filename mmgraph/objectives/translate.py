@@ -56,9 +56,10 @@ class Translate(Objective):
         self.target = target
 
     def forward(self, model: nn.Module, graph: HeteroData) -> Terms:
-        """Gives ``total`` and the decoder's parts, each a mean over the values."""
+        """Gives ``total``, the same as ``loss_<target>``, and the decoder's parts, each a mean over the values."""
         if not hasattr(model, "losses"):
             raise ConfigError(f"Translate needs a model with losses(graph), a Translator, got {type(model).__name__}")
         losses, counts = model.losses(graph)
         values = counts.sum().clamp_min(1)
-        return {name: loss.sum() / values for name, loss in losses.items()}
+        terms = {name: loss.sum() / values for name, loss in losses.items()}
+        return {**terms, f"loss_{self.target}": terms["total"]}

@@ -32,12 +32,21 @@ from mmgraph.testing import (
     fake_parts,
     fake_states,
 )
+from mmgraph.translator import Translator
 from mmgraph.typing import EdgeSet
 
 WIDTHS = {"scan": 3, "text": 5}
 SHARED = {"scan": 4, "text": 4}
 RELATIONS = [("subject", "near", "subject"), ("scan", "next", "scan"), ("scan", "of", "subject")]
-KINDS = (encoders.Encoder, layers.Layer, fusion.Fusion, objectives.Objective, scorers.Scorer, Task)
+KINDS = (
+    encoders.Encoder,
+    layers.Layer,
+    fusion.Fusion,
+    decoders.Generative,
+    objectives.Objective,
+    scorers.Scorer,
+    Task,
+)
 
 
 def encoder(make):
@@ -195,6 +204,16 @@ def walking(**options):
         check_objective(objectives.SkipGram(schema, length=4, **options), model(schema, outputs=2), graph, nothing)
 
     return run
+
+
+def translating():
+    graph, schema = fake_graph()
+    nobody = torch.zeros_like(graph["subject"].train_mask)
+    nothing = view(graph, schema)
+    nothing["subject"].train_mask = nobody
+    decoder = decoders.Regression(decoders.Dense(8, (5,)))
+    translator = Translator(schema=schema, target="text", encoder=encoders.Table({"scan": 3}, 8), decoder=decoder)
+    check_objective(objectives.Translate(schema, "text"), translator, view(graph, schema), nothing)
 
 
 def edges_held_out():
@@ -607,6 +626,7 @@ CASES = [
     (objectives.Links, "self-adversarial", linking(loss="self_adversarial", negatives=3)),
     (objectives.SkipGram, "", walking()),
     (objectives.SkipGram, "node2vec", walking(p=0.5, q=2.0, walks=20)),
+    (objectives.Translate, "", translating),
     (objectives.Several, "hard", several(soft=False)),
     (objectives.Several, "soft", several(soft=True)),
     (EdgePrediction, "", edges_held_out),
