@@ -30,7 +30,7 @@ def follow(path: Sequence[Tensor]) -> Tensor:
         >>> follow([torch.tensor([[0, 1], [0, 0]]), torch.tensor([[0, 0], [2, 1]])]).tolist()
         [[0, 1, 0, 1], [1, 1, 2, 2]]
     """
-    first, last = path[0]
+    first, last = path[0].contiguous()
     for edges in path[1:]:
         source, order = edges[0].sort(stable=True)
         low, high = torch.searchsorted(source, last), torch.searchsorted(source, last, right=True)

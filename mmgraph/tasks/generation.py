@@ -34,9 +34,7 @@ class Generation(Task):
 
     def __init__(self, schema: Schema, target: str, *, attribute: str) -> None:
         if schema.anchor is None or target not in schema.modalities:
-            raise SchemaError(
-                f"What is made must be a modality of the anchor, {list(schema.modalities)}, got {target!r}"
-            )
+            raise SchemaError(f"target must be a modality of the anchor, {list(schema.modalities)}, got {target!r}")
         spec = schema.nodes[target]
         known = [*spec.attributes, *(["x"] if spec.channels else [])]
         if attribute not in known:

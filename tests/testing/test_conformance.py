@@ -16,12 +16,22 @@ from mmgraph.data import drop_modalities
 from mmgraph.data.triples import Triples
 from mmgraph.linker import Linker
 from mmgraph.model import Model
-from mmgraph.schema import Schema, TargetSpec, view
-from mmgraph.tasks import Clustering, EdgePrediction, LinkPrediction, NodeClassification, Retrieval, Task
+from mmgraph.schema import EdgeSpec, NodeSpec, Schema, TargetSpec, view
+from mmgraph.tasks import (
+    Clustering,
+    EdgePrediction,
+    LinkPrediction,
+    NodeClassification,
+    Retrieval,
+    Task,
+    TextGeneration,
+)
 from mmgraph.tasks.metrics import higher_is_better
 from mmgraph.testing import (
     check_encoder,
     check_fusion,
+    check_generation,
+    check_generative,
     check_layer,
     check_no_leak,
     check_objective,
@@ -214,6 +224,47 @@ def translating():
     decoder = decoders.Regression(decoders.Dense(8, (5,)))
     translator = Translator(schema=schema, target="text", encoder=encoders.Table({"scan": 3}, 8), decoder=decoder)
     check_objective(objectives.Translate(schema, "text"), translator, view(graph, schema), nothing)
+
+
+def generating(make, payload):
+    return lambda: check_generative(make(), payload)
+
+
+TEXTS = torch.tensor([[2, 3, 4, 1, 0], [5, 6, 7, 8, 2], [1, 0, 0, 0, 0], [8, 2, 1, 0, 0]])
+WRITING = {"vocabulary": 9, "length": 6}
+
+
+def named():
+    """Subjects with a scan and a name of two words each, and what they mean."""
+    graph, rows = HeteroData(), torch.arange(12)
+    for number, part in enumerate(("train", "val", "test")):
+        graph["subject"][f"{part}_mask"] = rows % 3 == number
+    graph["subject"].num_nodes = graph["text"].num_nodes = 12
+    graph["scan"].x = torch.randn(12, 3)
+    graph["text"].tokens = torch.stack([2 + rows % 4, 6 + rows // 4, torch.ones_like(rows)], dim=1)
+    for name in WIDTHS:
+        graph[name, "of", "subject"].edge_index = rows.repeat(2, 1)
+    words = ("", "", *(f"Ġ{letter}" for letter in "abcdefg"))
+    text = NodeSpec(attributes=("tokens",), vocabulary=words)
+    nodes = {"subject": NodeSpec(), "scan": NodeSpec(channels=3), "text": text}
+    edges = {(name, "of", "subject"): EdgeSpec() for name in WIDTHS}
+    return graph, Schema(nodes=nodes, edges=edges, anchor="subject")
+
+
+def self_critical(**options):
+    def run():
+        graph, schema = named()
+        encoder, decoder = encoders.Table({"scan": 3}, 4), decoders.LSTMDecoder(4, **WRITING)
+        translator = Translator(schema=schema, target="text", encoder=encoder, decoder=decoder)
+        nothing = view(graph, schema, keep={"text": torch.zeros(12, dtype=torch.bool)})
+        check_objective(objectives.SelfCritical(schema, "text", **options), translator, graph, nothing)
+
+    return run
+
+
+def text_generation():
+    graph, schema = named()
+    check_generation(TextGeneration(schema, "text"), graph, apart={"exact_match": 1, "retrieval@1": 1})
 
 
 def edges_held_out():
@@ -537,6 +588,8 @@ CASES = [
     (layers.Attention, "type", layer(lambda: layers.Attention(4, relations=RELATIONS, share="type", norm_first=True))),
     (layers.Attention, "relation", layer(lambda: layers.Attention(4, relations=RELATIONS, share="relation", heads=1))),
     (layers.Attention, "bipartite", layer(lambda: layers.Attention(4, relations=RELATIONS[2:], dropout=0.5))),
+    (layers.MemoryAttention, "", layer(lambda: layers.MemoryAttention(4, relations=RELATIONS, memories=3, heads=2))),
+    (layers.MemoryAttention, "none", layer(lambda: layers.MemoryAttention(4, relations=RELATIONS, memories=0))),
     (layers.Stack, "empty", layer(layers.Stack)),
     (
         layers.Stack,
@@ -571,6 +624,18 @@ CASES = [
     (fusion.Late, "mean", fused(lambda: fusion.Late(WIDTHS, 6, hidden=[8]))),
     (fusion.Late, "learned", fused(lambda: fusion.Late(WIDTHS, 6, weights="learned"))),
     (fusion.Hybrid, "", fused(lambda: fusion.Hybrid(fusion.Concat(WIDTHS, 6), fusion.Late(WIDTHS, 6)))),
+    (decoders.TransformerDecoder, "", generating(lambda: decoders.TransformerDecoder(8, **WRITING), TEXTS)),
+    (
+        decoders.TransformerDecoder,
+        "beam",
+        generating(
+            lambda: decoders.TransformerDecoder(8, tied=False, decoding=decoders.Decoding(method="beam"), **WRITING),
+            TEXTS,
+        ),
+    ),
+    (decoders.LSTMDecoder, "", generating(lambda: decoders.LSTMDecoder(4, **WRITING), TEXTS)),
+    (decoders.LSTMDecoder, "attend", generating(lambda: decoders.LSTMDecoder(4, attend=True, **WRITING), TEXTS)),
+    (decoders.MeshedDecoder, "", generating(lambda: decoders.MeshedDecoder(8, rounds=1, **WRITING), TEXTS)),
     (scorers.TransE, "", scoring(lambda: scorers.TransE(6))),
     (scorers.TransE, "norm 2", scoring(lambda: scorers.TransE(6, norm=2, margin=3.0, normalise=True))),
     (scorers.RotatE, "", scoring(lambda: scorers.RotatE(6, margin=9.0))),
@@ -627,8 +692,11 @@ CASES = [
     (objectives.SkipGram, "", walking()),
     (objectives.SkipGram, "node2vec", walking(p=0.5, q=2.0, walks=20)),
     (objectives.Translate, "", translating),
+    (objectives.SelfCritical, "", self_critical()),
+    (objectives.SelfCritical, "greedy", self_critical(baseline="greedy", weight=1.0)),
     (objectives.Several, "hard", several(soft=False)),
     (objectives.Several, "soft", several(soft=True)),
+    (TextGeneration, "", text_generation),
     (EdgePrediction, "", edges_held_out),
     (Clustering, "logits", clustering("transductive")),
     (Clustering, "views", clustering("cohort_hidden", views=tuple(WIDTHS))),

@@ -42,6 +42,7 @@ CASES = {
     "sentences": (TEXTS, [None, b"cat", "\ud800"], lambda: {"model": model(), "device": "cpu"}),
     "hashed_text": (TEXTS, [None, 7], lambda: {"channels": 8}),
     "tokens": (TEXTS, [None, 7], lambda: {"length": 9}),
+    "subwords": (TEXTS, [None, 7], lambda: {"length": 20}),
     "columns": (
         ROWS,
         [None, {"age": "old", "colour": "red"}],
@@ -49,6 +50,7 @@ CASES = {
     ),
     "gradients": (PICTURES, [None, b"", b"no picture", PICTURES[0][:40], SOUNDS[0]], dict),
     "pixels": (PICTURES, [None, b"", PICTURES[0][:40]], lambda: {"size": 12, "colours": 1}),
+    "codes": (PICTURES, [None, b"", PICTURES[0][:40]], lambda: {"size": 12, "codes": 4, "hidden": 4, "epochs": 20}),
     "spectra": (SOUNDS, [None, b"", SOUNDS[0][:30], PICTURES[0]], dict),
     "log_mel": (SOUNDS, [None, b"", SOUNDS[0][:30]], lambda: {"rate_hz": 8000, "dtype": "float32"}),
     "series": (COURSES, [None, "word", [1.0, float("inf")], [[1.0], [1.0, 2.0]]], lambda: {"max_steps": 6}),
