@@ -28,7 +28,7 @@ from mmgraph.model import Model
 from mmgraph.recipe import Recipe, load_recipe
 from mmgraph.schema import Schema, view
 from mmgraph.search import anchor_labels, embed_new, index_subgraphs, parts_of, subgraph
-from mmgraph.train.evaluate import WEIGHTS, evaluate
+from mmgraph.train.evaluate import SHEET, WEIGHTS, evaluate
 from mmgraph.train.record import record
 from mmgraph.train.results import Results
 from mmgraph.train.trial import Given
@@ -328,6 +328,7 @@ class Run:
             point_parts=parts_of(self.graph, _anchor(self.schema)),
             neighbourhood=self._neighbourhood(labels),
             explained=explained,
+            made=sorted((self.folder / SHEET).glob("*.*")),
             left_out=left_out,
         )
 

@@ -12,6 +12,7 @@ from mmgraph.errors import ConfigError, DataError
 from mmgraph.explain.scene import Scene, evaluating, relabelled
 from mmgraph.linker import Linker
 from mmgraph.schema import Schema
+from mmgraph.translator import Translator
 from mmgraph.typing import EdgeSet, EdgeType, NodeType
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def ask(
         raise ConfigError("To explain a model takes a schema with an anchor, got none; pass schema=")
     if isinstance(model, Linker):
         raise ConfigError("To explain a model takes one that answers at anchors, got a Linker, which scores facts")
+    if isinstance(model, Translator):
+        raise ConfigError("To explain a model takes one that answers at anchors, got a Translator: it makes payloads")
     if score not in ("log_odds", "logit"):
         raise ConfigError(f"score must be 'log_odds' or 'logit', got {score!r}")
     rows = [anchors] if isinstance(anchors, int) else [int(row) for row in anchors]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,9 @@ from mmgraph.files import write_bytes
 if TYPE_CHECKING:
     from mmgraph.report.story import Story
     from mmgraph.train.results import Results
+
+
+SHOWN = 24  # lines of a table of what was made
 
 
 def render(story: Story) -> str:
@@ -99,10 +103,22 @@ def _context(story: Story) -> dict[str, Any]:
         "metrics": table.columns(results),
         "published": table.quoted(story.published, results.metrics),
         "shown": [[panel for panel in line if panel.svg] for line in panels],
+        "made": [_made(path) for path in story.made],
         "explained": explain.section(story.explained) if story.explained is not None else None,
         "left_out": [panel.note for line in panels for panel in line if not panel.svg] + list(story.left_out),
         "details": [("Configuration", flatten(story.config)), ("Versions and machine", flatten(story.record))],
     }
+
+
+def _made(path: Path) -> dict[str, Any]:
+    """One file with some of what was made, for the page: a picture, a table, or lines of text."""
+    found: dict[str, Any] = {"name": path.name, "picture": "", "rows": [], "text": ""}
+    if path.suffix == ".png":
+        return {**found, "picture": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if path.suffix == ".tsv":
+        return {**found, "rows": [line.split("\t") for line in lines[: 1 + SHOWN]]}
+    return {**found, "text": "\n".join(lines[: 3 * SHOWN])}
 
 
 def _facts(results: Results) -> list[str]:

@@ -11,6 +11,8 @@ import numpy as np
 from mmgraph.errors import DataError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mmgraph.explain import Cases
     from mmgraph.train.results import Results
 
@@ -99,6 +101,7 @@ class Story:
         point_parts: ``train``, ``val``, ``test`` or ``""`` for each, or ``()``.
         neighbourhood: One subject with those it is joined to.
         explained: Some predictions, taken apart.
+        made: Files with some of what was made: PNG, tables (``.tsv``), texts (``.txt``).
         left_out: What else is not on the page, and why: a sentence each.
 
     Raises:
@@ -136,6 +139,7 @@ class Story:
     point_parts: Sequence[str] = ()
     neighbourhood: Neighbourhood | None = None
     explained: Cases | None = None
+    made: Sequence[Path] = ()
     left_out: Sequence[str] = ()
 
     def __post_init__(self) -> None:

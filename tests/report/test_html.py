@@ -292,3 +292,19 @@ def test_a_payload_that_is_better_than_that_of_others_is_said_to_help() -> None:
     assert "The image of an entity over that of another helps (+0.103 mrr, 95 % interval" in page
     assert "same model, payloads of other entities" in page
     assert "same model, payloads of zeros" in page
+
+
+def test_what_was_made_is_shown(make_story, tmp_path):
+    from PIL import Image
+
+    Image.new("L", (4, 4)).save(tmp_path / "sheet.png")
+    lines = [f"{number}\ta <dog>\tthe dog\n" for number in range(40)]
+    (tmp_path / "samples.tsv").write_text("row\tmade\treferences\n" + "".join(lines))
+    (tmp_path / "triples.txt").write_text("made: a | b | c\n")
+    html = render(make_story(made=sorted(tmp_path.glob("*"))))
+    page = Page(html)
+    assert not page.open
+    assert html.count("a &lt;dog&gt;") == 24
+    assert "data:image/png;base64," in html
+    assert "made: a | b | c" in html
+    assert "What was made" not in render(make_story())
