@@ -99,6 +99,19 @@ WANTED: Sequence[tuple[str, dict[str, Any]]] = (
     ("literals_nations", {}),
     ("emoji_graph", {}),
     ("glyphs_graph", {}),
+    ("glyph_names", {}),
+    ("vinyals2015_show_tell_emoji", {}),
+    ("mokady2021_clipcap_emoji", {}),
+    ("aligned_captioner_emoji", {}),
+    ("caption_coco_mini", {}),
+    ("cornia2020_m2_coco_mini", {}),
+    ("text_to_graph_codex", {}),
+    ("zeng2022_socratic_avdigits", {}),
+    ("alayrac2022_flamingo_avdigits", {}),
+    ("glyph_pictures", {}),
+    ("ramesh2021_dalle_digits", {}),
+    ("nichol2021_glide_digits", {}),
+    ("ngiam2011_audio_from_image_avdigits", {}),
 )
 
 
@@ -139,6 +152,13 @@ def main() -> None:
 
 ANSWERS = {"no graph": "no_graph", "one modality less": "without:*", "better of two linear": "*_linear"}
 LINKED = {"no messages": "no_graph", "a payload shuffled": "shuffled:*", "by frequency": "frequency"}
+MADE = {
+    "no source": "no_source",
+    "another's sources": "shuffled_sources",
+    "nearest in training": "nearest",
+    "mean": "mean",
+    "most common": "most_common",
+}
 ALIGNED = {"no graph": "no_graph", "noise for features": "noise", "CCA": "cca", "chance": "chance"}
 
 
@@ -167,8 +187,9 @@ def table(entries: Sequence[Mapping[str, Any]]) -> str:
     asked = [one for one in entries if one["metric"] == load_recipe(one["recipe"]).module.METRIC]
     aligned = [one for one in asked if "noise" in one["controls"]]
     linked = [one for one in asked if "frequency" in one["controls"]]
-    answers = [one for one in asked if one not in aligned and one not in linked]
-    tables = ((answers, ANSWERS), (aligned, ALIGNED), (linked, LINKED))
+    made = [one for one in asked if set(MADE.values()).intersection(one["controls"])]
+    answers = [one for one in asked if one not in [*aligned, *linked, *made]]
+    tables = ((answers, ANSWERS), (aligned, ALIGNED), (linked, LINKED), (made, MADE))
     return "\n".join(_table(found, controls) for found, controls in tables if found)
 
 
