@@ -1,0 +1,15 @@
+"""To and from other tools: lossless, or an error that says what would be lost.
+
+| format | functions | needs |
+|---|---|---|
+| Arrow tables, Parquet, pandas | :func:`to_tables`, :func:`from_tables`, :class:`Tables` | |
+| NetworkX | :func:`to_networkx`, :func:`from_networkx` | networkx |
+| DGL | :func:`to_dgl`, :func:`from_dgl` | the extra ``dgl`` |
+| GraphML | :func:`write_graphml`, :func:`read_graphml` | networkx |
+| Neo4j's import format | :func:`write_neo4j`, :func:`read_neo4j` | |
+| one node type | :func:`to_homogeneous`, :func:`from_homogeneous` | |
+"""
+
+from mmgraph.interop.tables import Tables, from_tables, to_tables
+
+__all__ = ["Tables", "from_tables", "to_tables"]
