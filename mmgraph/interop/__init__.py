@@ -10,6 +10,15 @@
 | one node type | :func:`to_homogeneous`, :func:`from_homogeneous` | |
 """
 
+from mmgraph.interop.networkx import from_networkx, read_graphml, to_networkx, write_graphml
 from mmgraph.interop.tables import Tables, from_tables, to_tables
 
-__all__ = ["Tables", "from_tables", "to_tables"]
+__all__ = [
+    "Tables",
+    "from_networkx",
+    "from_tables",
+    "read_graphml",
+    "to_networkx",
+    "to_tables",
+    "write_graphml",
+]

@@ -4,70 +4,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch_geometric.data import HeteroData
 
 from mmgraph.errors import ArtifactError, DataError
 from mmgraph.interop import Tables, from_tables, to_tables
-from mmgraph.schema import EdgeSpec, NodeSpec, Schema
 from mmgraph.testing import fake_graph, fake_knowledge
-from mmgraph.testing.expect import difference
-
-DTYPES = [torch.float64, torch.float32, torch.float16, torch.int64, torch.int32, torch.uint8, torch.bool]
-
-
-@st.composite
-def graphs(draw):
-    """Types with no rows, no channels, tensors of any shape and type, NaN, edges of every kind."""
-    graph, nodes, edges = HeteroData(), {}, {}
-    names = draw(st.lists(st.sampled_from(["a", "b c", "d/é"]), min_size=1, max_size=3, unique=True))
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
-    for name in names:
-        rows, channels = draw(st.integers(0, 3)), draw(st.none() | st.integers(0, 2))
-        attributes = draw(st.lists(st.sampled_from(["pixels", "mask"]), max_size=2, unique=True))
-        graph[name].num_nodes = rows
-        if channels is not None:
-            del graph[name].num_nodes
-            graph[name].x = torch.randn(rows, channels, generator=generator)
-            if rows and channels:
-                graph[name].x[0, 0] = float("nan")
-        for key in attributes:
-            shape = draw(st.lists(st.integers(0, 2), max_size=2))
-            value = torch.randint(0, 2, (rows, *shape), generator=generator)
-            graph[name][key] = value.to(draw(st.sampled_from(DTYPES)))
-        nodes[name] = NodeSpec(channels=channels, allow_nan=True, attributes=tuple(attributes))
-    for number in range(draw(st.integers(0, 3))):
-        edge = (draw(st.sampled_from(names)), f"r{number}", draw(st.sampled_from(names)))
-        rows = [graph[end].num_nodes for end in (edge[0], edge[2])]
-        count = draw(st.integers(0, 3)) if min(rows) else 0
-        ends = [torch.randint(0, max(1, size), (count,), generator=generator) for size in rows]
-        graph[edge].edge_index = torch.stack(ends)
-        weighted, channels = draw(st.booleans()), draw(st.none() | st.integers(0, 2))
-        if weighted:
-            graph[edge].edge_weight = torch.rand(count, generator=generator)
-        if channels is not None:
-            graph[edge].edge_attr = torch.randn(count, channels, generator=generator)
-        edges[edge] = EdgeSpec(weighted=weighted, channels=channels, multiple=True)
-    return graph, Schema(nodes=nodes, edges=edges)
-
-
-def same(a, b):
-    assert difference(a, b) is None
-    assert a.node_types == b.node_types
-    assert a.edge_types == b.edge_types
-    assert [a[node].num_nodes for node in a.node_types] == [b[node].num_nodes for node in b.node_types]
 
 
 @settings(deadline=None)
-@given(graphs())
-def test_any_graph_comes_back(given):
-    graph, schema = given
+@given(st.data())
+def test_any_graph_comes_back(graphs, same, data):
+    graph, schema = data.draw(graphs)
     back, payloads = from_tables(to_tables(graph, schema))
     same(graph, back)
     assert payloads == {}
 
 
 @pytest.mark.parametrize("make", [fake_graph, fake_knowledge])
-def test_labels_masks_and_payloads_come_back(make, tmp_path):
+def test_labels_masks_and_payloads_come_back(make, same, tmp_path):
     graph, schema = make()
     node = next(iter(schema.nodes))
     texts = [None, *(f"é {row}\n" for row in range(1, graph[node].num_nodes))]
@@ -76,13 +29,6 @@ def test_labels_masks_and_payloads_come_back(make, tmp_path):
     same(graph, back)
     assert payloads == {node: texts}
     assert tables.schema == schema
-
-
-def small():
-    graph = HeteroData()
-    graph["a"].x = torch.zeros(2, 1)
-    graph["a", "to", "a"].edge_index = torch.tensor([[0], [1]])
-    return graph, Schema(nodes={"a": NodeSpec(channels=1)}, edges={("a", "to", "a"): EdgeSpec()})
 
 
 @pytest.mark.parametrize(
@@ -95,7 +41,7 @@ def small():
         (lambda g: setattr(g["a", "to", "a"], "source", torch.zeros(1)), "must not have a tensor 'source'"),
     ],
 )
-def test_what_would_be_lost_is_refused(change, message):
+def test_what_would_be_lost_is_refused(small, change, message):
     graph, schema = small()
     change(graph)
     with pytest.raises(DataError, match=message):
@@ -110,12 +56,12 @@ def test_what_would_be_lost_is_refused(change, message):
         ({"a": ["x", b"y"]}, r"must be all texts or all bytes, got \['bytes', 'str'\]"),
     ],
 )
-def test_payloads_must_fit(payloads, message):
+def test_payloads_must_fit(small, payloads, message):
     with pytest.raises(DataError, match=message):
         to_tables(*small(), payloads)
 
 
-def test_tables_must_fit(tmp_path):
+def test_tables_must_fit(small, tmp_path):
     import pyarrow as pa
 
     graph, schema = small()
