@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
 
 NodeType: TypeAlias = str
@@ -51,8 +52,8 @@ class Sources(NamedTuple):
 
     def nothing(self) -> "Sources":
         """The same rows, of which nothing may be seen."""
-        zeros = tuple(states * 0 for states in self.depths)
-        return Sources(self.states * 0, self.present & False, zeros)
+        zeros = tuple(torch.zeros_like(states) for states in self.depths)
+        return Sources(torch.zeros_like(self.states), torch.zeros_like(self.present), zeros)
 
     def mean(self) -> Tensor:
         """The mean of each row's nodes, ``[rows, channels]``; zeros where there is none."""

@@ -10,14 +10,17 @@
 | one node type | :func:`to_homogeneous`, :func:`from_homogeneous` | |
 """
 
+from mmgraph.interop.dgl import from_dgl, to_dgl
 from mmgraph.interop.networkx import from_networkx, read_graphml, to_networkx, write_graphml
 from mmgraph.interop.tables import Tables, from_tables, to_tables
 
 __all__ = [
     "Tables",
+    "from_dgl",
     "from_networkx",
     "from_tables",
     "read_graphml",
+    "to_dgl",
     "to_networkx",
     "to_tables",
     "write_graphml",
