@@ -33,6 +33,7 @@ BENCHMARKS = (
     "encode",
     "build",
     "knowledge",
+    "decoding",
     "start",
 )
 

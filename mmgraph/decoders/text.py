@@ -98,32 +98,24 @@ class TextDecoder(Generative):
     def generate(
         self, sources: Sources, *, generator: Generator | None = None, decoding: Decoding | None = None
     ) -> Tensor:
-        """Draws a text a row, ``[rows, length]``: pieces, the end if it came, and zeros."""
-        how = decoding or self.decoding
-        rows, device, state = len(sources.states), sources.states.device, self.begin(sources)
-        if how.method == "greedy":
-            return greedy(self.step, state, rows=rows, length=self.length, device=device)
-        if how.method == "nucleus":
-            return nucleus(
-                self.step,
-                state,
-                rows=rows,
-                length=self.length,
-                top_p=how.top_p,
-                temperature=how.temperature,
-                generator=generator,
-                device=device,
-            )
-        return beam(
-            self.step,
-            state,
-            self.reorder,
-            rows=rows,
-            length=self.length,
-            width=how.width,
-            length_penalty=how.length_penalty,
-            device=device,
-        )
+        """Draws a text a row, ``[rows, length]``: pieces, the end if it came, and zeros.
+
+        Raises:
+            DataError: The decoder says numbers that are not finite.
+        """
+        how, device = decoding or self.decoding, sources.states.device
+        common: dict[str, Any] = {"rows": len(sources.states), "length": self.length, "device": device}
+        try:
+            state = self.begin(sources)
+            if how.method == "greedy":
+                return greedy(self.step, state, **common)
+            if how.method == "nucleus":
+                options = {"top_p": how.top_p, "temperature": how.temperature, "generator": generator}
+                return nucleus(self.step, state, **options, **common)
+            chosen = {"width": how.width, "length_penalty": how.length_penalty}
+            return beam(self.step, state, self.reorder, **chosen, **common)
+        except ValueError as error:  # logits that are not finite
+            raise DataError(f"A text can't be drawn: {error}") from None
 
     def check(self, tokens: Tensor) -> None:
         """Checks that all numbers are in the vocabulary.

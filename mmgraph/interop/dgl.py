@@ -29,8 +29,8 @@ def to_dgl(graph: HeteroData, schema: Schema) -> Any:
         schema: What its types mean.
 
     Raises:
-        DataError: Something would be lost: an attribute of the graph itself, one that is no tensor or has another number
-            of rows than its type, two edge types that DGL can't tell apart, or a name that it keeps for itself.
+        DataError: Something would be lost: an attribute of the graph itself, one that is no tensor or has another
+            number of rows than its type, or whose name DGL keeps for itself.
         SchemaError: The graph is not what the schema says.
         MissingPackageError: DGL is not installed.
 

@@ -11,6 +11,7 @@ A layer takes the states of all node types and the edges of all types, and gives
 | :class:`CompGCN` | :math:`W_d \sum_{u,r} \phi(h_u, z_r) / \sqrt{d_u d_v}` | :math:`\sigma(m_v + W \phi_v)` | no |
 | :class:`Gated` | :math:`\sum_r \sum_u (W_r h_u + b_r)` | :math:`\mathrm{GRU}(m_v, h_v)`, shared over rounds | yes |
 | :class:`Attention` | :math:`W_O \sum_u \mathrm{softmax}_u(q_v \cdot k_u)\, v_u`, all relations | feed-forward | yes |
+| :class:`MemoryAttention` | as :class:`Attention`, over learned slots too | feed-forward | yes |
 | :class:`HAN` | :math:`\sum_p \beta_p \sigma(\sum_u \mathrm{softmax}_u(a_p [h_u, h_v]) h_u)` | :math:`m_v` | no |
 | :class:`HGT` | :math:`\sum_{u,r} \mathrm{softmax}_{u,r}(\mu_r q_v \cdot A_r k_u) M_r v_u` | gated by type | yes |
 | :class:`KernelRidge` | :math:`\sum_{u \ne v} a_u K_{uv} + b`, with K the sum of all relations | :math:`m_v` | – |
@@ -29,6 +30,7 @@ from mmgraph.layers.han import HAN
 from mmgraph.layers.hgt import HGT
 from mmgraph.layers.kernel_ridge import KernelRidge
 from mmgraph.layers.lstm import LSTM
+from mmgraph.layers.memory import MemoryAttention
 from mmgraph.layers.multiview import MultiViewLSTM
 from mmgraph.layers.parts import gather_parts
 from mmgraph.layers.readout import Readout
@@ -49,6 +51,7 @@ __all__ = [
     "KernelRidge",
     "Layer",
     "Mean",
+    "MemoryAttention",
     "MultiViewLSTM",
     "Readout",
     "Smooth",
