@@ -110,9 +110,9 @@ class TextDecoder(Generative):
             if how.method == "greedy":
                 return greedy(self.step, state, **common)
             if how.method == "nucleus":
-                options = {"top_p": how.top_p, "temperature": how.temperature, "generator": generator}
+                options: dict[str, Any] = {"top_p": how.top_p, "temperature": how.temperature, "generator": generator}
                 return nucleus(self.step, state, **options, **common)
-            chosen = {"width": how.width, "length_penalty": how.length_penalty}
+            chosen: dict[str, Any] = {"width": how.width, "length_penalty": how.length_penalty}
             return beam(self.step, state, self.reorder, **chosen, **common)
         except ValueError as error:  # logits that are not finite
             raise DataError(f"A text can't be drawn: {error}") from None

@@ -7,10 +7,10 @@
 | DGL | :func:`to_dgl`, :func:`from_dgl` | the extra ``dgl`` |
 | GraphML | :func:`write_graphml`, :func:`read_graphml` | networkx |
 | Neo4j's import format | :func:`write_neo4j`, :func:`read_neo4j` | |
-| one node type | :func:`to_homogeneous`, :func:`from_homogeneous` | |
 """
 
 from mmgraph.interop.dgl import from_dgl, to_dgl
+from mmgraph.interop.neo4j import read_neo4j, write_neo4j
 from mmgraph.interop.networkx import from_networkx, read_graphml, to_networkx, write_graphml
 from mmgraph.interop.tables import Tables, from_tables, to_tables
 
@@ -20,8 +20,10 @@ __all__ = [
     "from_networkx",
     "from_tables",
     "read_graphml",
+    "read_neo4j",
     "to_dgl",
     "to_networkx",
     "to_tables",
     "write_graphml",
+    "write_neo4j",
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmgraph.errors import ArtifactError, DataError
 from mmgraph.files import write_bytes
+from mmgraph.interop.rows import array, decoded, encoded
 from mmgraph.interop.tables import ENDS, PAYLOAD, Tables, from_tables, to_tables
 from mmgraph.schema import Schema
 from mmgraph.typing import EdgeType, NodeType
@@ -54,11 +55,11 @@ def to_networkx(
     tables = to_tables(graph, schema, payloads)
     types: dict[str, Any] = {"schema": json.loads(schema.to_json()), "nodes": {}, "edges": []}
     for node, table in tables.nodes.items():
-        types["nodes"][node] = _encoded(table.schema)
+        types["nodes"][node] = encoded(table.schema)
         for row, values in enumerate(table.to_pylist()):
             made.add_node((node, row), **{TYPE: node, ROW: row}, **_free(values, node, (TYPE, ROW)))
     for edge, table in tables.edges.items():
-        types["edges"].append([list(edge), _encoded(table.schema)])
+        types["edges"].append([list(edge), encoded(table.schema)])
         for number, values in enumerate(table.to_pylist()):
             source, target = ((end, values.pop(name)) for end, name in zip((edge[0], edge[2]), ENDS, strict=True))
             made.add_edge(
@@ -90,7 +91,7 @@ def from_networkx(joined: nx.MultiDiGraph) -> tuple[HeteroData, Schema, dict[Nod
         )
     types = json.loads(joined.graph[KEPT])
     schema = Schema.from_json(json.dumps(types["schema"]))
-    fields = {node: _decoded(text) for node, text in types["nodes"].items()}
+    fields = {node: decoded(text) for node, text in types["nodes"].items()}
     rows: dict[str, list[dict[str, Any]]] = {node: [] for node in fields}
     place: dict[Any, int] = {}
     for name, values in joined.nodes(data=True):
@@ -110,7 +111,7 @@ def from_networkx(joined: nx.MultiDiGraph) -> tuple[HeteroData, Schema, dict[Nod
     edges = {}
     for edge, text in types["edges"]:
         found = [values for _, values in sorted(joins[tuple(edge)], key=lambda one: one[0])]
-        edges[tuple(edge)] = _tabled(found, _decoded(text), edge)
+        edges[tuple(edge)] = _tabled(found, decoded(text), edge)
     graph, payloads = from_tables(Tables(schema, nodes, edges))
     return graph, schema, payloads
 
@@ -167,27 +168,16 @@ def read_graphml(path: str | Path) -> tuple[HeteroData, Schema, dict[NodeType, l
         raise ArtifactError(f"File {str(path)!r} must be GraphML, but {error}") from None
     joined = nx.MultiDiGraph(**plain.graph)
     types = json.loads(plain.graph.get(KEPT, "{}"))
-    kinds = {node: _decoded(text) for node, text in types.get("nodes", {}).items()}
+    kinds = {node: decoded(text) for node, text in types.get("nodes", {}).items()}
     for name, values in plain.nodes(data=True):
         joined.add_node(name, **_rich(values, kinds.get(values.get(TYPE), ())))
-    ends = {(edge[0], edge[1], edge[2]): _decoded(text) for edge, text in types.get("edges", [])}
+    ends = {(edge[0], edge[1], edge[2]): decoded(text) for edge, text in types.get("edges", [])}
     for source, target, key, values in plain.edges(keys=True, data=True):
         edge = (plain.nodes[source].get(TYPE), values.get(RELATION), plain.nodes[target].get(TYPE))
         number = str(values.get("id", key)).rpartition("/")[2]
         place = (edge[1], int(number)) if number.isdigit() else key
         joined.add_edge(source, target, key=place, **_rich(values, ends.get(edge, ())))
     return from_networkx(joined)
-
-
-def _encoded(schema: pa.Schema) -> str:
-    """An Arrow schema as text."""
-    return base64.b64encode(schema.serialize().to_pybytes()).decode()
-
-
-def _decoded(text: str) -> pa.Schema:
-    import pyarrow as pa
-
-    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
 def _free(values: dict[str, Any], name: Any, taken: Sequence[str]) -> dict[str, Any]:
@@ -210,22 +200,10 @@ def _tabled(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, name: Any) -> 
         if field.name == ROW:
             found = list(range(len(rows)))
         try:
-            columns.append(_array(found, field.type))
+            columns.append(array(found, field.type))
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise DataError(f"{field.name!r} of {name!r} must be {field.type}, but {error}") from None
     return pa.table(columns, schema=schema) if columns else pa.table({ROW: list(range(len(rows)))})
-
-
-def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Values as Arrow has them; it makes half precision of single alone, list by list."""
-    import pyarrow as pa
-
-    def widened(one: pa.DataType) -> pa.DataType:
-        if pa.types.is_fixed_size_list(one):
-            return pa.list_(widened(one.value_type), one.list_size)
-        return pa.float32() if pa.types.is_float16(one) else one
-
-    return pa.array(values, widened(kind)).cast(kind)
 
 
 def _plain(value: Any) -> Any:
