@@ -8,6 +8,7 @@ from mmgraph.encoders.audio_conv import AudioConv
 from mmgraph.encoders.base import Encoder
 from mmgraph.encoders.cache import FeatureCache
 from mmgraph.encoders.chunked import Chunked
+from mmgraph.encoders.codes import Codes
 from mmgraph.encoders.columns import Columns
 from mmgraph.encoders.frozen import Encoded, Frozen
 from mmgraph.encoders.function import Function
@@ -23,11 +24,13 @@ from mmgraph.encoders.raw import Raw
 from mmgraph.encoders.registry import DEFAULTS, KINDS, frozen_class, load_frozen, make_frozen, save_frozen
 from mmgraph.encoders.sequence import SeriesConv, SeriesGRU
 from mmgraph.encoders.series import Series, SeriesSummary
+from mmgraph.encoders.subwords import Subwords
 from mmgraph.encoders.symbol import SymbolEmbedding, Symbols
 from mmgraph.encoders.table import Table
 from mmgraph.encoders.text import Sentences
 from mmgraph.encoders.token import LearnedToken
 from mmgraph.encoders.tokens import TokenEncoder, Tokens
+from mmgraph.media.pieces import spell
 
 __all__ = [
     "DEFAULTS",
@@ -36,6 +39,7 @@ __all__ = [
     "Chunked",
     "Cloud",
     "CloudSummary",
+    "Codes",
     "Columns",
     "Encoded",
     "Encoder",
@@ -63,6 +67,7 @@ __all__ = [
     "SeriesGRU",
     "SeriesSummary",
     "Spectra",
+    "Subwords",
     "SymbolEmbedding",
     "Symbols",
     "Table",
@@ -73,4 +78,5 @@ __all__ = [
     "load_frozen",
     "make_frozen",
     "save_frozen",
+    "spell",
 ]

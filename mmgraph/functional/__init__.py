@@ -4,10 +4,22 @@ from mmgraph.functional.adjacency import Adjacency
 from mmgraph.functional.assignment import marginal, sinkhorn, transport
 from mmgraph.functional.attention import attention, attention_weights
 from mmgraph.functional.attention_blocks import Blocks, find_blocks
+from mmgraph.functional.captions import (
+    CiderReferences,
+    bleu,
+    cider,
+    cider_between,
+    cider_d,
+    exact_match,
+    meteor,
+    rouge_l,
+    words,
+)
 from mmgraph.functional.cells import Search, nearest_rows
 from mmgraph.functional.chains import coupled_chains, coupled_chains_loopy, path_score
 from mmgraph.functional.contrastive import edge_nce, masked_nce, mined_pairs, sigmoid_nce, transformed_pairs
 from mmgraph.functional.correlation import CCA, cca, correlation_loss
+from mmgraph.functional.decoding import beam, greedy, nucleus
 from mmgraph.functional.dense import product
 from mmgraph.functional.distributed import gather_edges, gather_rows
 from mmgraph.functional.fusion import (
@@ -24,6 +36,7 @@ from mmgraph.functional.fusion import (
     sum_parts,
 )
 from mmgraph.functional.gather import gather
+from mmgraph.functional.griffin_lim import griffin_lim, mel_sound
 from mmgraph.functional.kernels import (
     centre_kernel,
     combine_kernels,
@@ -59,12 +72,14 @@ from mmgraph.functional.similarity import agreement, closeness, distance, neares
 from mmgraph.functional.spectrogram import deltas, log_mel, mfcc
 from mmgraph.functional.stretch import stretch
 from mmgraph.functional.temporal import Clock, closest, positions, preceding, within
+from mmgraph.functional.triples import linearise, read_triples, triple_counts, triple_scores
 from mmgraph.functional.warping import Warp, dtw, soft_dtw, warp
 
 __all__ = [
     "CCA",
     "Adjacency",
     "Blocks",
+    "CiderReferences",
     "Clock",
     "Relation",
     "Schedule",
@@ -76,10 +91,15 @@ __all__ = [
     "attention",
     "attention_parts",
     "attention_weights",
+    "beam",
     "bidirectional_ranking",
     "bilinear_parts",
+    "bleu",
     "cca",
     "centre_kernel",
+    "cider",
+    "cider_between",
+    "cider_d",
     "closeness",
     "closest",
     "combine_kernels",
@@ -95,11 +115,14 @@ __all__ = [
     "dtw",
     "edge_nce",
     "edge_softmax",
+    "exact_match",
     "find_blocks",
     "gated_parts",
     "gather",
     "gather_edges",
     "gather_rows",
+    "greedy",
+    "griffin_lim",
     "gru",
     "hinge_ranking",
     "kernel_alignment",
@@ -107,18 +130,22 @@ __all__ = [
     "kmeans",
     "levels",
     "linear_kernel",
+    "linearise",
     "log_mel",
     "low_rank_parts",
     "lstm",
     "marginal",
     "masked_nce",
     "median_distance",
+    "mel_sound",
+    "meteor",
     "mfcc",
     "mined_pairs",
     "mix_parts",
     "nearest",
     "nearest_rows",
     "normalise_trace",
+    "nucleus",
     "outer_parts",
     "part_of",
     "part_softmax",
@@ -137,8 +164,10 @@ __all__ = [
     "rbf",
     "rbf_kernel",
     "reach",
+    "read_triples",
     "readout",
     "relational",
+    "rouge_l",
     "sigmoid_nce",
     "signed_root",
     "sinkhorn",
@@ -150,6 +179,9 @@ __all__ = [
     "symmetric_norm",
     "transformed_pairs",
     "transport",
+    "triple_counts",
+    "triple_scores",
     "warp",
     "within",
+    "words",
 ]

@@ -17,6 +17,8 @@
 | :class:`SkipGram` | walks: who is close to whom in the graph | no labels; edges that mean something |
 | :class:`SelfLabel` | clusters of given sizes, labelled by the model itself | no labels; views that share clusters |
 | :class:`Links` | facts, above what is no fact | a knowledge graph is to be completed |
+| :class:`Translate` | payloads of hidden nodes, from those around them | one modality is to be made from others |
+| :class:`SelfCritical` | what its own texts are worth, by CIDEr | a decoder of texts is trained, and to be better |
 | :class:`Weighted` | several objectives, each with its weight | labels and reconstruction together |
 """
 
@@ -28,10 +30,12 @@ from mmgraph.objectives.latent import Latent
 from mmgraph.objectives.links import Links
 from mmgraph.objectives.margin import Grounded, Margin
 from mmgraph.objectives.reconstruct import Reconstruct
+from mmgraph.objectives.self_critical import SelfCritical
 from mmgraph.objectives.self_label import SelfLabel
 from mmgraph.objectives.several import Several
 from mmgraph.objectives.skip_gram import SkipGram
 from mmgraph.objectives.supervised import Supervised
+from mmgraph.objectives.translate import Translate
 from mmgraph.objectives.versions import GDT, CoCLR, TwoViews
 from mmgraph.objectives.weighted import Weighted
 
@@ -47,10 +51,12 @@ __all__ = [
     "Margin",
     "Objective",
     "Reconstruct",
+    "SelfCritical",
     "SelfLabel",
     "Several",
     "SkipGram",
     "Supervised",
+    "Translate",
     "TwoViews",
     "Weighted",
 ]

@@ -31,8 +31,8 @@ EACH, WIDE = 10, 12  # what a sheet shows of a class, and columns of one without
 class PayloadGeneration(Generation):
     r"""A payload of fixed shape for each anchor whose own is hidden: a picture, a spectrogram, a row of numbers.
 
-    - ``log_loss``: the decoder's loss of a value of the references, in its own unit; NaN of payloads that were made by
-      something else.
+    - ``log_loss``: the decoder's loss of a value of the references, in its own unit; payloads that are made already
+      have none.
     - ``error``: the squared error over that of the training payloads' mean,
       :math:`\sum (\hat x - x)^2 / \sum (\bar x - x)^2`: 1 is no better than the mean; values that are not finite do
       not count. What is drawn at random is further off than a blurred mean: this is no measure of a generator's looks.
@@ -107,13 +107,15 @@ class PayloadGeneration(Generation):
             predictions: What is said of each row of the part, or payloads ``[rows, *shape]``.
             graph: The whole graph, with its payloads.
             part: Which part of the split they are for.
-            metrics: Which metrics; by default all.
+            metrics: Which metrics; by default all, of payloads those that need no likelihood.
 
         Raises:
-            DataError: Another number of rows than the part has, payloads of another shape, or nothing to be judged.
+            DataError: Another number of rows than the part has, payloads of another shape, nothing to be judged, or the
+                likelihood of payloads.
             SchemaError: An unknown metric.
         """
-        wanted = self.metrics if metrics is None else tuple(metrics)
+        known = self.metrics if isinstance(predictions, Translation) else self.metrics[1:]
+        wanted = known if metrics is None else tuple(metrics)
         if unknown := [name for name in wanted if name not in self.metrics]:
             raise SchemaError(f"Metrics must be among {list(self.metrics)}, got {unknown}")
         rows = graph[self.node][f"{part}_mask"]

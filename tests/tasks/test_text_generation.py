@@ -12,6 +12,7 @@ from mmgraph.functional.captions import CiderReferences, bleu, cider, cider_d, m
 from mmgraph.schema import EdgeSpec, NodeSpec, Schema
 from mmgraph.tasks import TextGeneration
 from mmgraph.tasks.metrics import HIGHER_IS_BETTER
+from mmgraph.tasks.text_generation import _places
 from mmgraph.testing import check_generation
 from mmgraph.typing import Sources
 
@@ -150,6 +151,7 @@ def test_retrieval_is_among_different_texts(subwords, monkeypatch):
     places = [slow_place(words(text), row, references) for row, text in enumerate(made)]
     assert places[0] == 1
     assert places[2] == 3  # of five, all as near as any
+    assert _places([words(text) for text in made], references).tolist() == places
     for cells in (1 << 24, 1):
         monkeypatch.setattr("mmgraph.tasks.text_generation.CELLS", cells)
         found = task.evaluate(subwords(made), graph, metrics=["retrieval@1", "retrieval@10"])

@@ -22,6 +22,7 @@ from mmgraph.tasks import (
     EdgePrediction,
     LinkPrediction,
     NodeClassification,
+    PayloadGeneration,
     Retrieval,
     Task,
     TextGeneration,
@@ -232,6 +233,25 @@ def generating(make, payload):
 
 TEXTS = torch.tensor([[2, 3, 4, 1, 0], [5, 6, 7, 8, 2], [1, 0, 0, 0, 0], [8, 2, 1, 0, 0]])
 WRITING = {"vocabulary": 9, "length": 6}
+CELLS = decoders.column_groups(["age", "age unknown", "wing=left", "wing other", "wing unknown"])
+
+
+def grey_squares():
+    dense = decoders.Dense(4, (1, 2, 2), attribute="pixels", centre=127.5, scale=127.5)
+    return decoders.Regression(dense, pooling="attention", dtype=torch.uint8)
+
+
+def recordings():
+    mel = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0))
+    mel[1, :, 2:] = torch.nan
+    return mel
+
+
+def small_diffusion(shape=(1, 6, 4), dtype=torch.uint8):
+    """One whose last layer is not zero, so that all of it learns."""
+    made = decoders.Diffusion(4, shape, widths=(8, 16), rounds=2, looks=2, guidance=2.0, dtype=dtype)
+    nn.init.normal_(made.network.last[-1].weight, std=0.05)
+    return made
 
 
 def named():
@@ -265,6 +285,17 @@ def self_critical(**options):
 def text_generation():
     graph, schema = named()
     check_generation(TextGeneration(schema, "text"), graph, apart={"exact_match": 1, "retrieval@1": 1})
+
+
+def payload_generation():
+    graph, schema = named()
+    graph["subject"].y = torch.arange(12) % 2
+    target = TargetSpec(node="subject", kind="binary", classes=("a", "b"))
+    schema = schema.model_copy(update={"targets": {"diagnosis": target}})
+    task = PayloadGeneration(schema, "scan", attribute="x", label="diagnosis", features=lambda values: values)
+    check_generation(task, graph, noise=lambda x: 2 * x.roll(1, 0), apart={"error": 0, "diversity": 1, "frechet": 0})
+    alone = PayloadGeneration(schema, "scan", attribute="x")
+    check_generation(alone, graph, apart={"error": 0, "retrieval@1": 1, "retrieval@10": 1})
 
 
 def edges_held_out():
@@ -636,6 +667,19 @@ CASES = [
     (decoders.LSTMDecoder, "", generating(lambda: decoders.LSTMDecoder(4, **WRITING), TEXTS)),
     (decoders.LSTMDecoder, "attend", generating(lambda: decoders.LSTMDecoder(4, attend=True, **WRITING), TEXTS)),
     (decoders.MeshedDecoder, "", generating(lambda: decoders.MeshedDecoder(8, rounds=1, **WRITING), TEXTS)),
+    (decoders.Diffusion, "", generating(small_diffusion, torch.randint(0, 256, (4, 1, 6, 4)).byte())),
+    (decoders.Diffusion, "spectrum", generating(lambda: small_diffusion((6, 4), torch.float32), torch.rand(4, 6, 4))),
+    (decoders.Regression, "", generating(lambda: decoders.Regression(decoders.Dense(4, (2, 3))), torch.randn(4, 2, 3))),
+    (decoders.Regression, "attention", generating(grey_squares, torch.randint(0, 256, (4, 1, 2, 2)).byte())),
+    (
+        decoders.Variational,
+        "",
+        generating(lambda: decoders.Variational(4, (1, 2, 2)), torch.randint(0, 256, (4, 1, 2, 2)).byte()),
+    ),
+    (decoders.Mel, "", generating(lambda: decoders.Mel(decoders.Dense(4, (3, 5), attribute="mel")), recordings())),
+    (decoders.Tabular, "", generating(lambda: decoders.Tabular(4, 3), torch.randn(4, 3))),
+    (decoders.Tabular, "columns", generating(lambda: decoders.Tabular(4, CELLS, hidden=[6]), torch.eye(5)[:4])),
+    (decoders.Tabular, "mean", generating(lambda: decoders.Tabular(4, CELLS, draw=False), torch.eye(5)[:4])),
     (scorers.TransE, "", scoring(lambda: scorers.TransE(6))),
     (scorers.TransE, "norm 2", scoring(lambda: scorers.TransE(6, norm=2, margin=3.0, normalise=True))),
     (scorers.RotatE, "", scoring(lambda: scorers.RotatE(6, margin=9.0))),
@@ -697,6 +741,7 @@ CASES = [
     (objectives.Several, "hard", several(soft=False)),
     (objectives.Several, "soft", several(soft=True)),
     (TextGeneration, "", text_generation),
+    (PayloadGeneration, "", payload_generation),
     (EdgePrediction, "", edges_held_out),
     (Clustering, "logits", clustering("transductive")),
     (Clustering, "views", clustering("cohort_hidden", views=tuple(WIDTHS))),
