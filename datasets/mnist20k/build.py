@@ -11,10 +11,18 @@ import pyarrow as pa
 from mmgraph import GraphConfig, Source
 
 DIGITS = tuple("0123456789")
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TEN = 10  # every tenth picture of a class is for validation
 
 
-def build(files: Mapping[str, Path]) -> Source:
+def build(files: Mapping[str, Path], *, names: bool = False) -> Source:
+    """Builds the graph's source.
+
+    Args:
+        files: The two archives.
+        names: Whether each digit comes with its name as text, to make pictures or names of each other. It tells the
+            target.
+    """
     by_name = {path.stem: np.load(path, allow_pickle=False) for path in files.values()}
     archives = by_name["mnist-valid"], by_name["mnist-test"]
     pixels = np.concatenate([one["inputs"] for one in archives]).astype(np.float32) * 256  # kept as n / 256
@@ -22,9 +30,10 @@ def build(files: Mapping[str, Path]) -> Source:
     parts = np.repeat(["train", "test"], 10_000)
     for digit in range(10):
         parts[np.flatnonzero((labels == digit) & (parts != "test"))[::TEN]] = "val"
+    columns = {"image": "image", **({"text": "text"} if names else {})}
     config = GraphConfig(
         name="mnist20k",
-        nodes={"picture": {"table": "pictures", "key": "name", "columns": {"image": "image"}}},
+        nodes={"picture": {"table": "pictures", "key": "name", "columns": columns}},
         targets={"digit": {"column": "digit", "kind": "multiclass", "classes": DIGITS}},
         split={"by": "column", "column": "part"},
     )
@@ -34,6 +43,8 @@ def build(files: Mapping[str, Path]) -> Source:
         "digit": labels.astype(str),
         "part": parts,
     }
+    if names:
+        table["text"] = [NAMES[label] for label in labels]
     return Source(config, tables={"pictures": pa.table(table)})
 
 

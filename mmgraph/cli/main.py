@@ -14,6 +14,7 @@ COMMANDS = {
     "describe": "say what a graph or a collection holds, and show it on a page",
     "run": "carry a recipe out: train a model beside its controls, write scores, index and report",
     "ls": "list the recipes, the datasets and the runs",
+    "fill": "make a modality that samples lack from those that they have, marked as made",
     "index": "make a built graph quick to search, or search it by a trained model",
     "search": "find the subgraphs most like a subject's, or most like a text, a picture, a recording",
     "serve": "open a page to search a built graph with, and a JSON API, on this machine",

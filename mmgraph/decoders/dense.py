@@ -50,7 +50,7 @@ class Dense(Decoder):
                 "Dense needs a code, a shape and hidden layers of at least 1, "
                 f"got {channels}, {list(shape)} and {list(hidden)}"
             )
-        self.shape = tuple(shape)
+        self.channels, self.shape = channels, tuple(shape)
         steps: list[nn.Module] = []
         for width in hidden:
             steps += [nn.Linear(channels, width), nn.ReLU()]

@@ -295,7 +295,7 @@ def _train(networks: _Networks, pixels: Tensor, epochs: int, generator: Generato
                 commitment = found.terms["commitment"].mean() / channels
                 loss = F.mse_loss(made, levels) / variance + _BETA * commitment
                 optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimiser.step()
                 schedule.step()
                 networks.codebook, counts, sums = moving_codebook(counts, sums, flat, found.codes, decay=_DECAY)

@@ -123,7 +123,7 @@ def make_change(
         ConfigError: A modality or a column that an anchor does not have, or an edge type that the graph has not.
         DataError: A payload can't be read.
     """
-    mine = [node for node in built.payloads if (node, "of", built.anchor) in built.schema.edges]
+    mine = [node for node in built.payloads if node in built.schema.modalities]
     kept = [name for node, name in built.notes if node == built.anchor]
     owners: dict[str, list[int]] = {node: [] for node in mine}
     payloads: dict[str, list[Any]] = {node: [] for node in mine}

@@ -107,9 +107,11 @@ class Field:
 
 
 def modality_fields(built: Built) -> dict[str, Field]:
-    """A field for each modality node type whose features can be compared."""
+    """A field for each modality node type whose features can be compared; none for what a model made."""
     fields = {}
     for node in built.payloads:
+        if built.schema.nodes[node].generated is not None:
+            continue
         owner = owner_of(built, node)
         x = built.graph[node].get("x")
         if x is None or x.dim() != 2 or not x.shape[1]:

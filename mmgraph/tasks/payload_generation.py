@@ -138,10 +138,11 @@ class PayloadGeneration(Generation):
         low, high = (0.0, 255.0) if real.dtype == torch.uint8 else _range(real)
         first = torch.cat([row.new_ones(1, dtype=torch.bool), row[1:] != row[:-1]])  # a reference a row
         pairs = [[_drawn(x, low, high) for x in some] for some in (real[first], made[row[first]])]
-        lines, names, columns = [], [], []
+        lines: list[list[np.ndarray | None]] = []
+        names, columns = [], []
         if self.label is None:
             for start in range(0, min(len(pairs[0]), 5 * WIDE), WIDE):
-                lines += [one[start : start + WIDE] for one in pairs]
+                lines += [[*one[start : start + WIDE]] for one in pairs]
                 names += ["data", "made"]
         else:
             labels = graph[self.node][self.label.attribute][graph[self.node][f"{part}_mask"]][row[first]].tolist()

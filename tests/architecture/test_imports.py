@@ -23,6 +23,7 @@ LAYER = {
     **dict.fromkeys(("model", "aligner", "linker", "translator", "tasks", "index", "interop"), 4),
     **dict.fromkeys(("train", "report", "testing", "recipe", "run", "search", "assembly", "describe", "sweep"), 5),
     **dict.fromkeys(("explain", "align", "engine", "questions", "serve", "entity_aligner", "zero_shot", "socratic"), 5),
+    **dict.fromkeys(("completion",), 5),
     **dict.fromkeys(("cli",), 6),
 }
 LAZY = {"dgl", "ogb", "faiss", "networkx", "sentence_transformers", "matplotlib", "numba", "pyarrow"}

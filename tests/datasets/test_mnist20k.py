@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmgraph import load_dataset
 from mmgraph.data import Manifest
 from mmgraph.data.manifest import bundled
 
@@ -40,3 +41,15 @@ def test_mnist20k(load_or_skip):
     for row in range(0, 20_000, 97):
         with Image.open(io.BytesIO(table[row]["image"])) as picture:
             np.testing.assert_array_equal(np.asarray(picture).reshape(-1), theirs[row])
+
+
+@pytest.mark.data
+def test_digits_come_with_their_names_if_asked(load_or_skip):
+    plain, named = load_or_skip("mnist20k"), load_dataset("mnist20k", names=True)
+    assert named.tables["pictures"].drop_columns("text").equals(plain.tables["pictures"])
+    assert named.config.modality_nodes == {"image": ("picture", ("image",)), "text": ("picture", ("text",))}
+    rows = named.tables["pictures"].select(["digit", "text"]).to_pylist()
+    assert {(row["digit"], row["text"]) for row in rows} == {
+        ("0", "zero"), ("1", "one"), ("2", "two"), ("3", "three"), ("4", "four"),
+        ("5", "five"), ("6", "six"), ("7", "seven"), ("8", "eight"), ("9", "nine"),
+    }  # fmt: skip

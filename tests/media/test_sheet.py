@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mmgraph.errors import DataError
-from mmgraph.media.sheet import GAP, NAME, contact_sheet
+from mmgraph.media.sheet import GAP, LETTER, LETTERS, contact_sheet
 
 
 def opened(data):
@@ -37,9 +37,10 @@ def test_pixels_are_repeated_never_mixed():
 def test_names_are_written_beside_and_above_whatever_they_are():
     pixels = np.full((8, 8), 255, dtype=np.uint8)
     plain, named = (opened(contact_sheet([[pixels]], names=names)) for names in ((), ["a\nb \x00 " + "long " * 40]))
-    assert named.shape[1] == plain.shape[1] + NAME
-    assert (named[:, :NAME] < 128).any()
-    assert (named[:, NAME + GAP :] == 255).all()  # the name ends before the pictures
+    wide = LETTER * (LETTERS + 1)
+    assert named.shape[1] == plain.shape[1] + wide
+    assert (named[:, :wide] < 128).any()
+    assert (named[:, wide + GAP :] == 255).all()  # the name ends before the pictures
     assert (opened(contact_sheet([[pixels]], columns=["made"])) < 128).any()
     assert opened(contact_sheet([[pixels]], names=["Ω é 日"], columns=["ß"])).size
 
