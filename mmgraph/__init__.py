@@ -44,6 +44,7 @@ _HOME = {
     "mmgraph.objectives": ("Contrast", "Late", "Supervised"),
     "mmgraph.run": ("Run",),
     "mmgraph.search": ("embed_new", "index_subgraphs", "subgraph"),
+    "mmgraph.socratic": ("Agent", "Socratic"),
     "mmgraph.sweep": ("sweep_missing",),
     "mmgraph.tasks": ("EdgePrediction", "LinkPrediction", "NodeClassification", "Retrieval", "TripleClassification"),
     "mmgraph.train": ("Batches", "FitConfig", "Results", "evaluate", "fit"),

@@ -38,11 +38,13 @@ class UNet(nn.Module):
         told = 4 * widths[0]
         self.waves = widths[0]
         self.time = nn.Sequential(nn.Linear(self.waves, told), nn.SiLU(), nn.Linear(told, told))
+        self.level = nn.LayerNorm(channels)  # whatever the encoder's scale, time does not drown the condition
         self.condition = nn.Linear(channels, told)
         self.first = nn.Conv2d(colours * patch**2, widths[0], 3, padding=1)
         befores = [widths[0], *widths[:-1]]
         self.down = nn.ModuleList(Block(a, b, told) for a, b in zip(befores, widths, strict=True))
-        self.middle = Attention(widths[-1], channels)
+        self.around = Attention(widths[-1], channels)
+        self.middle = Block(widths[-1], widths[-1], told)
         self.up = nn.ModuleList(Block(2 * b, a, told) for a, b in zip(befores, widths, strict=True))
         self.last = nn.Sequential(
             nn.GroupNorm(8, widths[0]), nn.SiLU(), _still(nn.Conv2d(widths[0], colours * patch**2, 3, padding=1))
@@ -52,13 +54,14 @@ class UNet(nn.Module):
         """Gives the noise in pictures ``[rows, colours, height, width]`` at times ``[rows]`` from 0 to 1."""
         height, width = x.shape[2:]
         x = F.pad(x, (0, -width % self.across, 0, -height % self.across))
+        sources = Sources(self.level(sources.states), sources.present)
         told = F.silu(self.time(waves(time, self.waves)) + self.condition(sources.mean()))  # [rows, told]
         x = self.first(F.pixel_unshuffle(x, self.patch))
         seen = []
         for number, block in enumerate(self.down):
             x = block(x if number == 0 else F.avg_pool2d(x, 2), told)
             seen.append(x)
-        x = self.middle(x, sources)
+        x = self.middle(self.around(x, sources), told)
         for number in reversed(range(len(seen))):
             x = self.up[number](torch.cat([x, seen[number]], dim=1), told)
             if number:

@@ -14,6 +14,9 @@ from mmgraph.schema import NodeSpec, Schema
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
+PIECES = ("tokens", "codes", "symbol")
+"""Tensors of numbers that stand for something each, and have no size."""
+
 
 def anchor_columns(graph: HeteroData, schema: Schema) -> dict[str, Tensor]:
     """The features of the anchors, one matrix a modality; NaN where it is absent."""
@@ -59,8 +62,8 @@ def _flat(store: Any, spec: NodeSpec) -> Tensor:
         return store.x
     parts = []
     for name in spec.attributes:
-        value = store[name].flatten(1)
-        if value.dtype == torch.int64:
+        value = store[name].flatten(1) if store[name].dim() > 1 else store[name][:, None]
+        if name in PIECES:
             parts.append(_bag(value))
             continue
         if value.dtype.is_floating_point:

@@ -15,16 +15,12 @@ from mmgraph.schema import Schema
 from mmgraph.schema.checks import MASKS
 from mmgraph.schema.view import empty_edges
 from mmgraph.tasks.base import Part
-from mmgraph.tasks.columns import anchor_columns
+from mmgraph.tasks.columns import PIECES, anchor_columns
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
     from mmgraph.tasks.generation import Generation
-
-TEXT = ("tokens", "codes")
-"""Tensors of numbers that stand for pieces: they have no mean."""
-
 
 def translation_controls(schema: Schema, target: str, attribute: str) -> tuple[str, ...]:
     """The controls that apply to making the payloads of one modality from the others.
@@ -38,7 +34,7 @@ def translation_controls(schema: Schema, target: str, attribute: str) -> tuple[s
     """
     others = [name for name in schema.paths if name != target]
     without = tuple(f"without:{name}" for name in others) if len(others) > 1 else ()
-    return ("no_source", "shuffled_sources", *without, "nearest", "most_common" if attribute in TEXT else "mean")
+    return ("no_source", "shuffled_sources", *without, "nearest", "most_common" if attribute in PIECES else "mean")
 
 
 def without_sources(graph: HeteroData, schema: Schema, target: str) -> HeteroData:

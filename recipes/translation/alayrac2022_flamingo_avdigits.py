@@ -54,9 +54,9 @@ def language_model(texts: int) -> str:
     """A language model that has read texts in which each word of a few is followed by its own."""
     chance, told = random.Random(0), []
     for _ in range(texts):
-        keys, values = chance.sample(WORDS, 4), chance.sample(WORDS, 4)
-        told.append("".join(f" {keys[pair]} {values[pair]}" for pair in chance.choices(range(4), k=30)))
-    return str(decoders.train_language_model(told, channels=64, heads=2, length=62, epochs=12, dropout=0.0))
+        keys, values = chance.sample(WORDS, 3), chance.sample(WORDS, 3)
+        told.append("".join(f" {keys[pair]} {values[pair]}" for pair in chance.choices(range(3), k=18)))
+    return str(decoders.train_language_model(told, channels=64, length=38, epochs=12, batch_size=64, dropout=0.0))
 
 
 def build(config: Config, run: int, fold: int) -> tuple[HeteroData, mg.Schema]:

@@ -7,8 +7,8 @@ five are learned from.
 Source: a decoder that attends to what is in a picture: Xu et al. 2015, Show, attend and tell, arXiv:1502.03044; by way
 of its scene graph: Yang, Tang, Zhang and Cai 2019, Auto-encoding scene graphs for image captioning, arXiv:1812.02378.
 Command: mmgraph run caption_coco_mini
-Cost: COST
-Expected: EXPECTED
+Cost: 90 seconds a model on one core.
+Expected: cider .23, of at most 10, and retrieval@10 .28 among 230 captions (one run, validation).
 Rivals: objects that do not hear each other ("alone").
 Differs from the papers: 186 photos to learn from, not a hundred thousand, and no language model: what the captions say
 beyond the categories is mostly what they say of all photos. The objects are the annotators', and no pixel is read.
@@ -24,6 +24,7 @@ import mmgraph as mg
 from mmgraph import decoders, encoders, layers, objectives, tasks
 
 DATA, METRIC = "coco_mini", "cider"
+EXPECT = {"cider": (0.22, 0.1)}
 CONTROLS = ("no_source", "shuffled_sources", "without:category", "without:box", "nearest", "most_common")
 TOLD = [(name, "of", "object") for name in ("category", "box")]
 SPATIAL = [("object", name, "object") for name in ("left_of", "above", "inside", "near")]
@@ -45,12 +46,13 @@ class Config:
     channels: int = 64
     dropout: float = 0.3
     fit: mg.FitConfig = mg.FitConfig(
-        epochs=30,
+        epochs=60,
         optimizer="adamw",
         learning_rate=3e-3,
         schedule="one_cycle",
         weight_decay=0.1,
         patience=None,
+        monitor="cider",
         batch_size=32,
         hops=2,
     )

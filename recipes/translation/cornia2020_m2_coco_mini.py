@@ -1,8 +1,8 @@
 """Captions of photos by a decoder that reads every round of messages: meshed, with memory, and judged by CIDEr-D.
 
 A photo is a graph: its objects, each with its category and box, and what the whole shows. All attend to each other and
-to slots of memory, in rounds; the decoder reads the states after each round, through gates. It learns from five captions
-of each photo, piece by piece, and at last also from what the texts that it draws are worth.
+to slots of memory, in rounds; the decoder reads the states after each round, through gates. It learns from the five
+captions of each photo, piece by piece, and at last also from what the texts that it draws are worth.
 
 Source: Cornia, Stefanini, Baraldi and Cucchiara 2020, Meshed-memory transformer for image captioning, CVPR,
 arXiv:1912.08226; the last epochs: Rennie et al. 2017, Self-critical sequence training, arXiv:1612.00563.
@@ -36,11 +36,9 @@ class Config:
     Args:
         runs: Seeds, each with another split.
         channels: Width of all states.
-        rounds: Of messages.
-        memories: Slots of memory in each round.
+        rounds, memories: Of messages, and slots of memory in each.
         dropout: Share that is zeroed while training.
-        steps: Of training with cross-entropy, before the texts that are drawn count too.
-        weight: How much they count then.
+        steps: Of training with cross-entropy alone; from then on drawn texts count too, by ``weight``.
         fit: How to train.
     """
 
@@ -49,11 +47,11 @@ class Config:
     rounds: int = 2
     memories: int = 8
     dropout: float = 0.3
-    steps: int = 150
+    steps: int = 380
     weight: float = 0.5
     fit: mg.FitConfig = mg.FitConfig(
-        epochs=35, optimizer="adamw", learning_rate=3e-3, schedule="one_cycle", weight_decay=0.1, patience=None,
-        monitor="cider", batch_size=32, hops=2,
+        epochs=40, optimizer="adamw", learning_rate=3e-3, schedule="one_cycle", weight_decay=0.1, patience=None,
+        monitor="cider", batch_size=16, hops=2,
     )  # fmt: skip
 
 
@@ -61,8 +59,7 @@ def build(config: Config, run: int, fold: int) -> tuple[HeteroData, mg.Schema]:
     source = mg.load_dataset(DATA).with_split(seed=run, test=0.3, val=0.15)
     captions = {"kind": "subwords", "length": LENGTH, "vocabulary": 1000, "lower": True}
     built = mg.build_graph(source.with_encoders(caption=captions, image={"kind": "gradients", "size": 32}))
-    owner = {"object": built.graph["object", "in", "photo"].edge_index[1]}
-    owner["image"] = built.graph["image", "of", "photo"].edge_index[1]
+    owner = {name: built.graph[name, how, "photo"].edge_index[1] for name, how in (("object", "in"), ("image", "of"))}
     for edge in BESIDE:
         built.graph[edge].edge_index = (owner[edge[0]][:, None] == owner[edge[2]]).nonzero().T.contiguous()
     edges = {**built.schema.edges, **dict.fromkeys(BESIDE, mg.EdgeSpec())}
@@ -76,30 +73,26 @@ class Scene(encoders.Encoder):
         super().__init__()
         widths = {name: schema.nodes[name].channels for name in ("box", "image")}
         shown = encoders.Table(widths, channels, dropout=dropout, norm=True)
-        self.told = encoders.Joined(encoders.SymbolEmbedding({"category": 81}, channels), shown)
+        self.told = encoders.Joined(encoders.SymbolEmbedding({"category": 81}, channels), shown)  # 80, and unknown
 
     def forward(self, graph: HeteroData) -> dict[str, Tensor]:
-        told = self.told(graph)
-        state = told["image"].new_zeros(graph["object"].num_nodes, told["image"].shape[1])
-        for name in ("category", "box"):
-            node, owner = graph[name, "of", "object"].edge_index
-            state = state.index_add(0, owner, told[name][node])
-        return {"object": state, "image": told["image"]}
+        told, owners = self.told(graph), [graph[name, "of", "object"].edge_index for name in ("category", "box")]
+        said = torch.cat([told[name][node] for name, (node, _) in zip(("category", "box"), owners, strict=True)])
+        state = said.new_zeros(graph["object"].num_nodes, said.shape[1])
+        return {"object": state.index_add(0, torch.cat(owners, dim=1)[1], said), "image": told["image"]}
 
 
 class Later(objectives.Objective):
     """One objective for some steps, then another."""
 
-    labelled = False
-
-    def __init__(self, first: objectives.Objective, then: objectives.Objective, steps: int) -> None:
+    def __init__(self, *parts: objectives.Objective, steps: int) -> None:
         super().__init__()
-        self.first, self.then, self.steps = first, then, steps
+        self.parts, self.steps, self.labelled = nn.ModuleList(parts), steps, False
         self.register_buffer("done", torch.tensor(0))
 
     def forward(self, model: nn.Module, graph: HeteroData) -> dict[str, Tensor]:
         self.done += 1
-        return (self.first if int(self.done) <= self.steps else self.then)(model, graph)
+        return self.parts[int(self.done) > self.steps](model, graph)
 
 
 def make_task(config: Config, schema: mg.Schema) -> tasks.TextGeneration:
@@ -107,24 +100,21 @@ def make_task(config: Config, schema: mg.Schema) -> tasks.TextGeneration:
 
 
 def make_objective(config: Config, schema: mg.Schema) -> objectives.Objective:
-    then = objectives.SelfCritical(schema, "caption", weight=config.weight)
-    return Later(objectives.Translate(schema, "caption"), then, config.steps)
+    parts = objectives.Translate(schema, "caption"), objectives.SelfCritical(schema, "caption", weight=config.weight)
+    return Later(*parts, steps=config.steps)
 
 
 def make_model(config: Config, schema: mg.Schema, *, plain: bool = False) -> mg.Translator:
     width, memories = config.channels, 0 if plain else config.memories
     attend = {"relations": BESIDE, "memories": memories, "share": "type", "dropout": config.dropout}
+    rounds = [layers.MemoryAttention(width, **attend) for _ in range(config.rounds)]
     options = {"vocabulary": len(schema.nodes["caption"].vocabulary), "length": LENGTH, "dropout": config.dropout}
     meshed = decoders.MeshedDecoder(width, rounds=config.rounds, **options)
-    return mg.Translator(
-        schema=schema,
-        target="caption",
-        sources={"object": [("object", "in", "photo")], "image": [("image", "of", "photo")]},
-        encoder=Scene(schema, width, config.dropout),
-        within=layers.Stack(*(layers.MemoryAttention(width, **attend) for _ in range(config.rounds))),
-        decoder=decoders.TransformerDecoder(width, **options) if plain else meshed,
-    )
+    decoder = decoders.TransformerDecoder(width, **options) if plain else meshed
+    sources = {"object": [("object", "in", "photo")], "image": [("image", "of", "photo")]}
+    told = {"encoder": Scene(schema, width, config.dropout), "within": layers.Stack(*rounds), "decoder": decoder}
+    return mg.Translator(schema=schema, target="caption", sources=sources, **told)
 
 
 RIVALS = {"plain": lambda config, schema: make_model(config, schema, plain=True)}
-RIVAL_OBJECTIVES = {"cross_entropy": lambda config, schema: objectives.Translate(schema, "caption")}
+RIVAL_OBJECTIVES = {"cross_entropy": lambda _, schema: objectives.Translate(schema, "caption")}

@@ -7,8 +7,10 @@ judges which digit is heard in what was made.
 
 Source: Ngiam, Khosla, Kim, Nam, Lee and Ng 2011, Multimodal deep learning, ICML: cross modality learning.
 Command: mmgraph run ngiam2011_audio_from_image_avdigits
-Cost: ?
-Expected: ?
+Cost: five minutes on one core.
+Expected: error .79 of predicting the mean over six runs (.74 to .85: voices differ); .91 are heard as their digit, chance
+.10. The nearest training sample is at 1.45 and .87. On validation it is .77, where who knows the digit and says the mean
+of its training recordings is at .76.
 Differs from the paper: digits in place of the letters of AVLetters and CUAVE; one modality is read and the other made,
 by a network without pre-training; pairs share their digit, not their moment. A recording is its mel bands from where it
 is first to where it is last loud, its peak at 0 and what is 40 dB below it as silence, stretched to 32 steps. That, the
@@ -27,7 +29,7 @@ from mmgraph import decoders, encoders, functional, fusion, objectives, tasks
 
 DATA, METRIC = "avdigits", "error"
 BANDS, STEPS, SILENCE = 40, 32, -9.21  # 40 dB below the peak
-EXPECT = {"error": (0.70, 0.03)}
+EXPECT = {"error": (0.791, 0.02), "accepted": (0.909, 0.03)}
 
 
 @dataclass(frozen=True)

@@ -69,9 +69,8 @@ class Config:
 @cache
 def built(config: Config, kind: str) -> mg.Built:
     """The digits with their names; the pictures as ``codes`` or as ``pixels``."""
-    learned = {"codes": config.codes, "epochs": config.epochs} if kind == "codes" else {}
-    image = {"kind": kind, "size": 28, "colours": 1, **learned}
-    source = mg.load_dataset(DATA, names=True).with_encoders(image=image)
+    image = {"size": 28, "colours": 1} | ({"codes": config.codes, "epochs": config.epochs} if kind == "codes" else {})
+    source = mg.load_dataset(DATA, names=True).with_encoders(image={"kind": kind, **image})
     table, sizes = source.tables["pictures"], {"train": config.limit, "val": config.pictures, "test": config.pictures}
     parts = [table.filter(pc.field("part") == part).slice(0, most) for part, most in sizes.items()]
     return mg.build_graph(replace(source, tables={"pictures": pa.concat_tables(parts)}))

@@ -9,10 +9,10 @@ Source: Vinyals, Toshev, Bengio and Erhan 2015, Show and tell: a neural image ca
 Command: mmgraph run vinyals2015_show_tell_emoji
 Cost: COST
 Expected: EXPECTED
-Rivals: the same that reads the picture again at each piece, through a gate ("attend": Xu et al. 2015, arXiv:1502.03044);
-a Transformer ("transformer").
-Differs from the paper: a thousand names of three words, not captions of a hundred thousand photos; gradients in place of
-a network that was trained on ImageNet; no ensemble.
+Rivals: the same that reads the picture again at each piece ("attend": Xu et al. 2015, arXiv:1502.03044); a Transformer
+("transformer").
+Differs from the paper: a thousand names of three words, not captions of 100,000 photos; gradients in place of a network
+that was trained on ImageNet; no ensemble.
 """
 
 from dataclasses import dataclass, replace
@@ -103,17 +103,13 @@ def told_by(kind: str):
     """How a model is made that tells names in this way."""
 
     def make(config: Config, schema: mg.Schema) -> mg.Translator:
-        options = {
-            "vocabulary": len(schema.nodes["name_en"].vocabulary),
-            "length": LENGTH,
-            "dropout": config.dropout,
-            "decoding": decoders.Decoding(method="beam", width=config.beam),
-        }
+        beam = decoders.Decoding(method="beam", width=config.beam)
+        options = {"vocabulary": len(schema.nodes["name_en"].vocabulary), "length": LENGTH, "decoding": beam}
+        options["dropout"] = config.dropout
         if kind == "transformer":
-            decoder: decoders.TextDecoder = decoders.TransformerDecoder(config.channels, depth=1, **options)
+            decoder = decoders.TransformerDecoder(config.channels, depth=1, **options)
         else:
-            options["hidden"] = config.hidden
-            decoder = decoders.LSTMDecoder(config.channels, attend=kind == "attend", **options)
+            decoder = decoders.LSTMDecoder(config.channels, hidden=config.hidden, attend=kind == "attend", **options)
         encoder = Shown(config.columns, config.channels)
         return mg.Translator(schema=schema, target="name_en", encoder=encoder, decoder=decoder)
 

@@ -121,7 +121,8 @@ def test_explain_prints_what_adds_up_and_writes_a_page(run_folder: Path, tmp_pat
             ["fly"],
             2,
             "Command must be one of "
-            "['build', 'describe', 'run', 'ls', 'index', 'search', 'serve', 'explain', 'report', 'sweep'], got 'fly'",
+            "['build', 'describe', 'run', 'ls', 'fill', 'index', 'search', 'serve', 'explain', 'report', 'sweep'], "
+            "got 'fly'",
         ),
         (["run", "nothing"], 2, "got 'nothing'"),
         (["run", "population_wdbc", "--population.k", "0"], 2, "k must be at least 1"),

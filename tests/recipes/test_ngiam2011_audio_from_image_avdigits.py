@@ -33,7 +33,10 @@ def paired(module, count=120):
     """Pictures' features and mel bands of three digits."""
     chance = torch.Generator().manual_seed(0)
     digit = torch.arange(count) % 3
-    looks, sounds = torch.randn(3, 8, generator=chance), torch.randn(3, module.BANDS, module.STEPS, generator=chance)
+    looks, sounds = (
+        torch.randn(3, 8, generator=chance),
+        torch.randn(3, module.BANDS, module.STEPS, generator=chance) - 5,
+    )
     graph = HeteroData()
     graph["sample"].x, graph["sample"].y = torch.empty(count, 0), digit
     for number, part in enumerate(("train", "val", "test")):

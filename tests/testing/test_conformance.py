@@ -26,6 +26,7 @@ from mmgraph.tasks import (
     Retrieval,
     Task,
     TextGeneration,
+    TripleGeneration,
 )
 from mmgraph.tasks.metrics import higher_is_better
 from mmgraph.testing import (
@@ -285,6 +286,18 @@ def self_critical(**options):
 def text_generation():
     graph, schema = named()
     check_generation(TextGeneration(schema, "text"), graph, apart={"exact_match": 1, "retrieval@1": 1})
+
+
+def triple_generation():
+    graph, schema = named()
+    words = ("", "", "Ġann", "Ġbob", "Ġ|", "Ġknows", "Ġsees", "Ġcid", "Ġdan")
+    people, rows = torch.tensor([2, 3, 7, 8]), torch.arange(12)
+    bar = torch.full_like(rows, 4)
+    columns = [people[rows % 4], bar, 5 + rows // 6, bar, people[rows // 3], torch.ones_like(rows)]
+    graph["text"].tokens = torch.stack(columns, dim=1)
+    spec = schema.nodes["text"].model_copy(update={"vocabulary": words})
+    schema = schema.model_copy(update={"nodes": {**schema.nodes, "text": spec}})
+    check_generation(TripleGeneration(schema, "text"), graph, apart={"triple_f1": 1, "exact_match": 1})
 
 
 def payload_generation():
@@ -741,6 +754,7 @@ CASES = [
     (objectives.Several, "hard", several(soft=False)),
     (objectives.Several, "soft", several(soft=True)),
     (TextGeneration, "", text_generation),
+    (TripleGeneration, "", triple_generation),
     (PayloadGeneration, "", payload_generation),
     (EdgePrediction, "", edges_held_out),
     (Clustering, "logits", clustering("transductive")),
