@@ -151,17 +151,17 @@ class Results:
         return len({cell.test_sha256 for cell in self.cells if cell.variant == FULL}) > 1
 
     def values(self, variant: str, metric: str) -> np.ndarray:
-        """The scores of a variant, run by run.
+        """The scores of a variant, run by run; NaN where it has none, as what is no model has no likelihood.
 
         Raises:
             DataError: There is no such variant or metric.
         """
         cells = sorted((cell for cell in self.cells if cell.variant == variant), key=lambda cell: cell.run)
-        if not cells or metric not in cells[0].metrics:
+        if not cells or metric not in self.metrics:
             raise DataError(
                 f"Results must be asked for one of {self.variants} and {self.metrics}, got {variant!r}, {metric!r}"
             )
-        return np.array([cell.metrics[metric] for cell in cells])
+        return np.array([cell.metrics.get(metric, math.nan) for cell in cells])
 
     def mean(self, variant: str, metric: str) -> float:
         """Mean over the runs."""

@@ -8,13 +8,13 @@ judges which digit is heard in what was made.
 Source: Ngiam, Khosla, Kim, Nam, Lee and Ng 2011, Multimodal deep learning, ICML: cross modality learning.
 Command: mmgraph run ngiam2011_audio_from_image_avdigits
 Cost: five minutes on one core.
-Expected: error .79 of predicting the mean over six runs (.74 to .85: voices differ); .91 are heard as their digit, chance
-.10. The nearest training sample is at 1.45 and .87. On validation it is .77, where who knows the digit and says the mean
-of its training recordings is at .76.
+Expected: error .79 of predicting the mean over six runs (.74 to .85: voices differ); .91 are heard as their digit,
+chance .10. The nearest training sample is at 1.45 and .87. On validation it is .77, where who knows the digit and says
+the mean of its training recordings is at .76.
 Differs from the paper: digits in place of the letters of AVLetters and CUAVE; one modality is read and the other made,
 by a network without pre-training; pairs share their digit, not their moment. A recording is its mel bands from where it
 is first to where it is last loud, its peak at 0 and what is 40 dB below it as silence, stretched to 32 steps. That, the
-widths, dropout and epochs were chosen on the validation parts.
+pictures' features and the epochs were chosen on the validation parts.
 """
 
 from dataclasses import dataclass

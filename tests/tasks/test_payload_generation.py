@@ -207,6 +207,29 @@ def test_codes_are_judged_as_what_they_render():
     assert rendered.evaluate(made, graph, metrics=wanted) == pytest.approx(plain.evaluate(made, graph, metrics=wanted))
 
 
+def test_diversity_is_that_of_rows_with_a_reference():
+    graph, schema = pictures(owners=[2, 8, 2, 5], classes=2)  # of test rows 0 and 2, of one class, and row 1
+    task = PayloadGeneration(schema, "image", label="digit")
+    made = graph["image"].pixels[[0, 3, 1, 3]].clone()
+    made[3] = 255 - made[3]
+    real = graph["image"].pixels[[0, 1, 2]].double().flatten(1)
+    share = float(torch.dist(real[0], real[1])) / float(torch.pdist(real).mean())
+    found = task.evaluate(made, graph, metrics=["diversity"])["diversity"]
+    assert found == pytest.approx(min(share, 1 / share))
+
+
+@pytest.mark.parametrize("label", [None, "digit"])
+def test_a_sheet_shows_the_first_of_several_references(tmp_path, label):
+    sheets = []
+    for owners in ([2, 8, 2], [2, 8]):
+        graph, schema = pictures(owners=owners)
+        graph["image"].pixels = torch.stack([torch.full((1, 4, 4), level) for level in (30, 60, 90)][: len(owners)])
+        graph["image"].pixels = graph["image"].pixels.to(torch.uint8)
+        task = PayloadGeneration(schema, "image", label=label)
+        sheets.append(task.sheet(said(), graph, "test", tmp_path)[0].read_bytes())
+    assert sheets[0] == sheets[1]
+
+
 @pytest.mark.parametrize("label", [None, "digit"])
 def test_a_sheet_shows_data_and_what_was_made(tmp_path, label):
     graph, schema = pictures()

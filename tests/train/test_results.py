@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,3 +129,15 @@ def test_unknown_variant_or_metric_is_named() -> None:
 @pytest.mark.parametrize(("low", "high", "sign"), [(0.1, 0.2, 1), (-0.2, -0.1, -1), (-0.1, 0.1, 0), (0.0, 0.1, 0)])
 def test_a_difference_has_a_sign_only_where_its_interval_leaves_zero_out(low: float, high: float, sign: int) -> None:
     assert Difference((low + high) / 2, low, high, 0.5, 5).sign == sign
+
+
+def test_who_has_no_such_score_has_nan() -> None:
+    results = _results({"full": [0.5, 0.6], "nearest": [0.4, 0.3]})
+    cells = [
+        replace(cell, metrics={**cell.metrics, "log_loss": 1.0}) if cell.variant == "full" else cell
+        for cell in results.cells
+    ]
+    found = Results(cells, metric=results.metric)
+    assert found.values("full", "log_loss").tolist() == [1.0, 1.0]
+    assert np.isnan(found.values("nearest", "log_loss")).all()
+    assert "nearest" in str(found)
