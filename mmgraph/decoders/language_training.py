@@ -36,6 +36,7 @@ def train_language_model(
     epochs: int = 4,
     batch_size: int = 16,
     learning_rate: float = 3e-3,
+    warm_up: float = 0.1,
     dropout: float = 0.1,
     seed: int = 0,
 ) -> Path:
@@ -44,8 +45,8 @@ def train_language_model(
     Its pieces are made by byte-level pair encoding of the same texts, so that every text can be written. Texts are read
     one after the other, in an order that is new in each epoch, with an end between them, as many as go into ``length``
     positions: so all positions are learned, and what came before an end tells nothing. The loss is
-    :math:`-\frac1N \sum_t \log p(w_t \mid w_{<t})` over all pieces and ends; AdamW with a learning rate that rises over
-    a tenth of the steps and falls by a cosine.
+    :math:`-\frac1N \sum_t \log p(w_t \mid w_{<t})` over all pieces and ends; AdamW with a learning rate that rises, and
+    falls by a cosine.
 
     The folder is written whole or not at all. Where it is there already, made from the same texts with the same
     options, nothing is trained. torch's own state of chance is left as it was.
@@ -63,6 +64,7 @@ def train_language_model(
         epochs: Passes over the texts.
         batch_size: Rows of so many positions in a step.
         learning_rate: The highest.
+        warm_up: Share of the steps in which it rises to there.
         dropout: Share of the states zeroed while training.
         seed: Of weights, order and dropout.
 
@@ -80,6 +82,8 @@ def train_language_model(
         >>> sorted(path.name for path in folder.iterdir() if path.suffix == ".safetensors")
         ['model.safetensors']
     """
+    if not 0 <= warm_up <= 1:
+        raise ConfigError(f"warm_up must be from 0 to 1, got {warm_up}")
     if vocabulary < 257 or min(channels, depth, heads, epochs, batch_size) < 1 or length < 2 or channels % heads:
         raise ConfigError(
             "A language model needs a vocabulary of at least 257 (256 bytes and the end), a length of at least 2, the "
@@ -96,6 +100,7 @@ def train_language_model(
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
+        "warm_up": warm_up,
         "dropout": dropout,
         "seed": seed,
     }
@@ -191,7 +196,7 @@ def _fit(model: Any, numbers: list[list[int]], end: int, options: dict[str, Any]
     batches = [rows[start : start + size] for rows in epochs for start in range(0, len(rows), size)]
     for step, rows in enumerate(batches):
         for group in optimizer.param_groups:
-            group["lr"] = options["learning_rate"] * _pace(step, len(batches))
+            group["lr"] = options["learning_rate"] * _pace(step, len(batches), options["warm_up"])
         read, asked = _batch(rows, end)
         logits = model(input_ids=read, attention_mask=torch.ones_like(read), use_cache=False).logits
         loss = F.cross_entropy(logits.flatten(0, 1), asked.flatten(), ignore_index=_IGNORED)
@@ -202,9 +207,9 @@ def _fit(model: Any, numbers: list[list[int]], end: int, options: dict[str, Any]
     model.eval()
 
 
-def _pace(step: int, steps: int) -> float:
-    """Share of the highest learning rate: up over a tenth of the steps, then down by a cosine."""
-    warm = max(1, steps // 10)
+def _pace(step: int, steps: int, warm_up: float) -> float:
+    """Share of the highest learning rate: up over a share of the steps, then down by a cosine."""
+    warm = max(1, int(steps * warm_up))
     return (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mmgraph.tasks.generation import Generation
 
+
 def translation_controls(schema: Schema, target: str, attribute: str) -> tuple[str, ...]:
     """The controls that apply to making the payloads of one modality from the others.
 

@@ -8,7 +8,7 @@ Source: Saha et al. 2021, ExplaGraphs, arXiv:2104.07644 (data and task); He et a
 Li et al. 2016, Gated graph sequence neural networks, arXiv:1511.05493.
 Command: mmgraph run expla_graphs
 Cost: ten minutes on one core; five seconds a fit.
-Expected: accuracy .84 over five splits; .55 without the graph; .68 by logistic regression on counts of the relations.
+Expected: accuracy .845 over five splits, .852 without names, .55 without the graph, .68 by counts of relations.
 Differs from the papers: frozen vectors of a small sentence model (all-MiniLM-L6-v2) and 100,000 weights, not a language
 model of billions; there is no published split of the 2766 pairs that are public, so five random ones, 80 / 20 %.
 """
@@ -26,7 +26,7 @@ from mmgraph import encoders, layers, questions
 
 DATA, METRIC = "expla_graphs", "accuracy"
 PUBLISHED = ({"source": "He et al. 2024, G-Retriever (recalled)", "metric": "accuracy", "value": 0.852},)
-EXPECT = {"accuracy": (0.84, 0.02)}
+EXPECT = {"accuracy": (0.845, 0.02)}
 CONTROLS = ("no_graph", "without:name", "without:belief", "without:argument", "majority")
 TEXTS, NUMBERS = ("belief", "argument", "name"), ("denial", "mention")
 OWNER = ("concept", "explains", "pair")

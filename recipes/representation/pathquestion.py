@@ -9,8 +9,8 @@ task), arXiv:1801.04726; Cohen et al. 2020, Scalable neural methods for reasonin
 arXiv:2002.06115 (the walk).
 Command: mmgraph run pathquestion
 Cost: six minutes on one core; five seconds a fit.
-Expected: accuracy .99 over five splits, of which the graph and the person alone ("noise" in place of words) keep about
-.6 and the words alone ("closed_book") .2; with ``--split path``, where no test path is in training, .99 on validation.
+Expected: accuracy .999 over five splits, of which the graph and the person alone ("noise" in place of words) keep .67
+and the words alone ("closed_book") .45; with ``--split path``, where no test path is in training, .97.
 Sixteen entities around the person hold every gold path.
 Differs from the paper: frozen vectors of n-grams (or of a small sentence model) in place of trained word vectors; paths
 are not supervised. The knowledge base is the one that the authors filtered for these questions.
@@ -29,7 +29,7 @@ from mmgraph import encoders, fusion, objectives, questions
 
 DATA, METRIC = "pathquestion", "accuracy"
 PUBLISHED = ({"source": "Zhou et al. 2018, IRN (recalled)", "metric": "accuracy", "value": 0.960},)
-EXPECT = {"accuracy": (0.99, 0.01)}
+EXPECT = {"accuracy": (0.995, 0.01)}
 CONTROLS = ("no_graph", "noise", "without:text", "majority")
 
 

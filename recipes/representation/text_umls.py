@@ -8,7 +8,8 @@ Source: Yao, Mao and Luo 2019, KG-BERT: BERT for knowledge graph completion, arX
 and Groth 2021, Inductive entity representations from text via link prediction, arXiv:2010.03496 (unseen entities).
 Command: mmgraph run text_umls
 Cost: five minutes on one core.
-Expected: filtered MRR .95, hits@10 .998; without texts the same: what the facts leave open, the texts don't say.
+Expected: filtered MRR .93, hits@10 .996 over three seeds; learned vectors alone give .94, and texts of other concepts
+as much: what the facts leave open, the texts don't say.
 Differs from the papers: the encoder is frozen, and the scorer is ComplEx.
 """
 
@@ -26,7 +27,7 @@ from mmgraph.tasks import LinkPrediction
 
 DATA, METRIC = "umls_text", "mrr"
 CONTROLS = ("shuffled:name", "shuffled:description", "without:name", "without:description", "frequency")
-EXPECT = {"mrr": (0.95, 0.02)}
+EXPECT = {"mrr": (0.93, 0.015)}
 PUBLISHED = [{"source": "KG-BERT (Yao et al. 2019), recalled", "metric": "hits@10", "value": 0.990}]
 TEXTS = {"name": 384, "description": 384}
 

@@ -7,7 +7,7 @@ captions of each photo, piece by piece, and at last also from what the texts tha
 Source: Cornia, Stefanini, Baraldi and Cucchiara 2020, Meshed-memory transformer for image captioning, CVPR,
 arXiv:1912.08226; the last epochs: Rennie et al. 2017, Self-critical sequence training, arXiv:1612.00563.
 Command: mmgraph run cornia2020_m2_coco_mini
-Cost: COST
+Cost: twenty minutes on one core; a minute and a half a fit.
 Expected: EXPECTED
 Rivals: cross-entropy to the end ("cross_entropy"); no memory, and the last round of messages alone ("plain").
 Differs from the paper: 186 photos to learn from, not 113,287; the objects are the annotators', not a detector's, and of
@@ -46,11 +46,11 @@ class Config:
     channels: int = 64
     rounds: int = 2
     memories: int = 8
-    dropout: float = 0.3
-    steps: int = 380
+    dropout: float = 0.1
+    steps: int = 340
     weight: float = 0.5
     fit: mg.FitConfig = mg.FitConfig(
-        epochs=40, optimizer="adamw", learning_rate=3e-3, schedule="one_cycle", weight_decay=0.1, patience=None,
+        epochs=48, optimizer="adamw", learning_rate=2e-3, schedule="one_cycle", weight_decay=0.1, patience=None,
         monitor="cider", batch_size=16, hops=2,
     )  # fmt: skip
 

@@ -8,8 +8,9 @@ block`` whole blocks of Unicode are unseen, and with them the words that only th
 Source: a picture's name written by a decoder that attends to it: Xu et al. 2015, Show, attend and tell,
 arXiv:1502.03044; the decoder: Vaswani et al. 2017, Attention is all you need, arXiv:1706.03762.
 Command: mmgraph run glyph_names
-Cost: COST
-Expected: EXPECTED
+Cost: six minutes on one core; two a fit.
+Expected: EXPECTED exact match of some 1,470 characters, where the nearest picture's name is never the right one. Most
+of the others are wrong by a mark (*caron* for *breve*), or by a letter of the same shape.
 Differs from the papers: pictures by their oriented gradients, which are not trained, and five thousand characters. No
 download: all is made of what Python and matplotlib bring along.
 """
@@ -42,8 +43,8 @@ class Config:
     channels: int = 128
     dropout: float = 0.1
     fit: mg.FitConfig = mg.FitConfig(
-        epochs=15, optimizer="adamw", learning_rate=3e-3, schedule="one_cycle", weight_decay=0.05, patience=None,
-        monitor="log_loss", batch_size=128,
+        epochs=14, optimizer="adamw", learning_rate=3e-3, schedule="one_cycle", weight_decay=0.05, patience=None,
+        monitor="exact_match", batch_size=64,
     )  # fmt: skip
 
 
@@ -55,7 +56,12 @@ def build(config: Config, run: int, fold: int) -> mg.Built:
     source = replace(source, config=mg.GraphConfig(**{**declared, "edges": []}))  # the pictures alone tell the name
     shapes = {"kind": "gradients", "size": 32, "cell": 4, "levels": 0}
     names = {"kind": "subwords", "length": 28, "vocabulary": 800}
-    return mg.build_graph(source.with_encoders(picture=shapes, name=names))
+    built = mg.build_graph(source.with_encoders(picture=shapes, name=names))
+    picture, owner = built.graph["picture"], built.graph["picture", "of", "character"].edge_index[1]
+    known = picture.x[built.graph["character"].train_mask[owner]]
+    spread = known.std(dim=0)  # of what a mark changes little is seen, if the columns are not brought to one scale
+    picture.x = (picture.x - known.mean(dim=0)) / spread.clamp_min(0.1 * spread.median())
+    return built
 
 
 def make_task(config: Config, schema: mg.Schema) -> tasks.TextGeneration:

@@ -94,12 +94,15 @@ def test_what_comes_next_is_asked():
 
 
 def test_the_pace_rises_and_falls():
-    paces = [_pace(step, 100) for step in range(100)]
+    paces = [_pace(step, 100, 0.1) for step in range(100)]
     assert paces[0] == 0.1
     assert max(paces) == paces[9] == paces[10] == 1.0
     assert sorted(paces[10:], reverse=True) == paces[10:]
     assert paces[-1] < 0.01
-    assert _pace(0, 1) == 1.0
+    assert _pace(0, 1, 0.1) == 1.0
+    slower = [_pace(step, 100, 0.3) for step in range(100)]
+    assert slower[29] == slower[30] == 1.0
+    assert slower[14] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -108,6 +111,7 @@ def test_the_pace_rises_and_falls():
         ({"vocabulary": 256}, "got 256, 12"),
         ({"length": 1}, "got 265, 1,"),
         ({"heads": 3}, r"\[16, 1, 3, 1, 16\]"),
+        ({"warm_up": 1.5}, "warm_up must be from 0 to 1, got 1.5"),
         ({"epochs": 0}, r"\[16, 1, 2, 0, 16\]"),
         ({"depth": 0}, r"\[16, 0, 2, 1, 16\]"),
     ],
