@@ -107,7 +107,6 @@ WANTED: Sequence[tuple[str, dict[str, Any]]] = (
     ("cornia2020_m2_coco_mini", {}),
     ("text_to_graph_codex", {}),
     ("zeng2022_socratic_avdigits", {}),
-    ("alayrac2022_flamingo_avdigits", {}),
     ("glyph_pictures", {}),
     ("ramesh2021_dalle_digits", {}),
     ("nichol2021_glide_digits", {}),

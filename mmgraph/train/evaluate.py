@@ -134,7 +134,7 @@ def evaluate(
 
 def _cell(trial: Trial, name: str, ways: Ways, path: Path | None) -> Cell:
     task = trial.task
-    if name in BASELINES:
+    if name in BASELINES and name in task.controls:
         val = task.evaluate(baseline(name, trial.folds, task, "val"), trial.folds[0], "val")
         return trial.cell(name, baseline(name, trial.folds, task), val, [])
     fitted = _fit_folds(trial, name, ways, path)
@@ -150,7 +150,8 @@ def _fit_folds(trial: Trial, name: str, ways: Ways, path: Path | None) -> list[F
     graphs = [trial.task.control(name, graph, seed=seed) if changed else graph for graph in trial.folds]
     fitted = trial.fit(graphs, ways, None if path is None else _fits(path))
     if path is not None and name == FULL and trial.run == 0:
-        write_bytes(path.parents[1] / WEIGHTS, save(fitted[0].model.state_dict()))
+        weights = fitted[0].model.state_dict()  # of which some may be tied, as a language model's first and last are
+        write_bytes(path.parents[1] / WEIGHTS, save({name: value.clone() for name, value in weights.items()}))
     return fitted
 
 

@@ -21,6 +21,7 @@ import mmgraph as mg
 from mmgraph import decoders, encoders, objectives, tasks
 
 DATA, METRIC = "glyphs", "exact_match"
+EXPECT = {"exact_match": (0.14, 0.04)}
 CONTROLS = ("no_source", "shuffled_sources", "nearest", "most_common")
 
 

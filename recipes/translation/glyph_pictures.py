@@ -7,8 +7,10 @@ ten nearest, says how much of the character is in it, whatever its looks.
 
 Source: characters, names and pictures are made of what Python and matplotlib bring along; no paper.
 Command: mmgraph run glyph_pictures
-Cost: ?
-Expected: ?
+Cost: seven minutes a run on one core: the model and two controls that are trained.
+Expected: squared error .53 of that of the mean picture. On validation, among 577 characters, the own picture is the
+nearest for .40 and among ten for .67; the real picture of the training character with the most alike name, which is
+what there is to beat, gives 1.01, .25 and .49.
 Differs from the paper: there is none. The nearest relative is a decoder by deconvolution from a description of the
 object, Dosovitskiy et al. 2015, Learning to generate chairs, arXiv:1411.5928.
 """
@@ -23,7 +25,7 @@ from mmgraph import decoders, encoders, objectives, tasks
 
 DATA, METRIC = "glyphs", "retrieval@10"
 CONTROLS = ("no_source", "shuffled_sources", "nearest", "mean")
-EXPECT = {"retrieval@10": (0.5, 0.03)}
+EXPECT = {"error": (0.53, 0.03)}
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,16 @@ class Config:
         fit: How to train.
     """
 
-    runs: int = 3
+    runs: int = 2
     split: str = "character"
     limit: int | None = None
     size: int = 32
-    text: int = 512
+    text: int = 1024
     channels: int = 512
-    hidden: tuple[int, ...] = (1024,)
+    hidden: tuple[int, ...] = (1024, 1024)
     dropout: float = 0.1
     fit: mg.FitConfig = mg.FitConfig(
-        epochs=40, optimizer="adamw", learning_rate=1e-3, schedule="one_cycle", weight_decay=0.1, patience=None,
+        epochs=100, optimizer="adamw", learning_rate=3e-3, schedule="one_cycle", weight_decay=0.1, patience=None,
         monitor="log_loss", batch_size=128,
     )  # fmt: skip
 

@@ -37,6 +37,7 @@ class Config:
         runs: Seeds; the split is fixed.
         pictures: Of the validation and of the test, how many are made, spread over the part.
         limit: Training takes so many pictures at most.
+        size: Side of a picture in pixels.
         channels: Width of the name's vector.
         widths: Channels of the two levels of the network.
         drop: Share of the names that are hidden in training.
@@ -49,20 +50,21 @@ class Config:
     runs: int = 1
     pictures: int = 1000
     limit: int = 10_000
+    size: int = 16
     channels: int = 32
     widths: tuple[int, int] = (48, 96)
     drop: float = 0.1
     guidance: float = 1.5
     rounds: int = 25
-    judge: int = 6
+    judge: int = 8
     fit: mg.FitConfig = mg.FitConfig(
-        epochs=20, optimizer="adamw", learning_rate=2e-3, schedule="one_cycle", weight_decay=0.01, patience=None,
+        epochs=60, optimizer="adamw", learning_rate=2e-3, schedule="one_cycle", weight_decay=0.01, patience=None,
         monitor="log_loss", batch_size=64,
     )  # fmt: skip
 
 
 def build(config: Config, run: int, fold: int) -> mg.Built:
-    pixels = {"kind": "pixels", "size": 28, "colours": 1}
+    pixels = {"kind": "pixels", "size": config.size, "colours": 1}
     built = mg.build_graph(mg.load_dataset(DATA, names=True).with_encoders(image=pixels))
     store = built.graph["picture"]
     for part, most in (("train", config.limit), ("val", config.pictures), ("test", config.pictures)):
@@ -74,15 +76,8 @@ def build(config: Config, run: int, fold: int) -> mg.Built:
 
 def make_model(config: Config, schema: mg.Schema) -> mg.Translator:
     encoder = encoders.Table({"text": schema.nodes["text"].channels}, config.channels)
-    decoder = decoders.Diffusion(
-        config.channels,
-        (1, 28, 28),
-        widths=config.widths,
-        drop=config.drop,
-        guidance=config.guidance,
-        rounds=config.rounds,
-        looks=4,
-    )
+    given = {"widths": config.widths, "drop": config.drop, "guidance": config.guidance, "rounds": config.rounds}
+    decoder = decoders.Diffusion(config.channels, (1, config.size, config.size), looks=4, **given)
     return mg.Translator(schema=schema, target="image", encoder=encoder, decoder=decoder)
 
 
@@ -108,7 +103,7 @@ def trained_judge(config: Config) -> mg.Model:
     built = build(config, 0, 0)
     model = mg.Model(
         schema=built.schema,
-        encoder=encoders.ImageConv({"image": 1}, 64, dropout=0.3, shift=2),
+        encoder=encoders.ImageConv({"image": 1}, 64, dropout=0.3, shift=1),
         fusion=fusion.Sum(),
         head=nn.Linear(64, 10),
     )

@@ -24,7 +24,7 @@ from torch_geometric.data import HeteroData
 import mmgraph as mg
 from mmgraph import decoders, encoders, objectives, tasks
 
-DATA, METRIC = "emoji", "cider"
+DATA, METRIC, EXPECT = "emoji", "cider", {"cider": (0.41, 0.08)}
 CONTROLS = ("no_source", "shuffled_sources", "nearest", "most_common")
 LENGTH = 16  # pieces of a name at most
 

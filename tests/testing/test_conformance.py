@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import pkgutil
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -230,6 +232,18 @@ def translating():
 
 def generating(make, payload):
     return lambda: check_generative(make(), payload)
+
+
+def speaking(make):
+    """A decoder around a frozen language model, of its own for this run."""
+
+    def run():
+        sizes = {"channels": 16, "depth": 2, "heads": 2, "length": 16, "vocabulary": 265}
+        with tempfile.TemporaryDirectory() as folder:
+            path = decoders.train_language_model(["a red cat", "a blue dog"], Path(folder) / "lm", epochs=1, **sizes)
+            check_generative(make(decoders.LanguageModel(path)), TEXTS)
+
+    return run
 
 
 TEXTS = torch.tensor([[2, 3, 4, 1, 0], [5, 6, 7, 8, 2], [1, 0, 0, 0, 0], [8, 2, 1, 0, 0]])
@@ -680,6 +694,9 @@ CASES = [
     (decoders.LSTMDecoder, "", generating(lambda: decoders.LSTMDecoder(4, **WRITING), TEXTS)),
     (decoders.LSTMDecoder, "attend", generating(lambda: decoders.LSTMDecoder(4, attend=True, **WRITING), TEXTS)),
     (decoders.MeshedDecoder, "", generating(lambda: decoders.MeshedDecoder(8, rounds=1, **WRITING), TEXTS)),
+    (decoders.Prefix, "", speaking(lambda model: decoders.Prefix(6, model, length=6, prefix=3))),
+    (decoders.Prefix, "attention", speaking(lambda model: decoders.Prefix(6, model, length=6, mapper="attention"))),
+    (decoders.Flamingo, "", speaking(lambda model: decoders.Flamingo(8, model, length=6, latents=2))),
     (decoders.Diffusion, "", generating(small_diffusion, torch.randint(0, 256, (4, 1, 6, 4)).byte())),
     (decoders.Diffusion, "spectrum", generating(lambda: small_diffusion((6, 4), torch.float32), torch.rand(4, 6, 4))),
     (decoders.Regression, "", generating(lambda: decoders.Regression(decoders.Dense(4, (2, 3))), torch.randn(4, 2, 3))),
