@@ -8,7 +8,7 @@ Source: Cornia, Stefanini, Baraldi and Cucchiara 2020, Meshed-memory transformer
 arXiv:1912.08226; the last epochs: Rennie et al. 2017, Self-critical sequence training, arXiv:1612.00563.
 Command: mmgraph run cornia2020_m2_coco_mini
 Cost: half an hour on one core; two minutes a fit.
-Expected: EXPECTED
+Expected: cider .30 on validation (one seed), where the captions of the nearest photo have .22.
 Rivals: cross-entropy to the end ("cross_entropy"); no memory, and the last round of messages alone ("plain").
 Differs from the paper: 186 photos to learn from, not 113,287; the objects are the annotators', not a detector's, and of
 the pixels one vector of oriented gradients is read; no word is known beforehand.

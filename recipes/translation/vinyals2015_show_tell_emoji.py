@@ -8,7 +8,7 @@ the name of an emoji that looks alike is a strong answer, see the control ``near
 Source: Vinyals, Toshev, Bengio and Erhan 2015, Show and tell: a neural image caption generator, CVPR, arXiv:1411.4555.
 Command: mmgraph run vinyals2015_show_tell_emoji
 Cost: twelve minutes on one core; forty to sixty seconds a fit.
-Expected: EXPECTED
+Expected: cider .42 on validation (one seed), where the name of the nearest training picture has .74, "attend" .75.
 Rivals: the same that reads the picture again at each piece ("attend": Xu et al. 2015, arXiv:1502.03044); a Transformer
 ("transformer").
 Differs from the paper: a thousand names of three words, not captions of 100,000 photos; gradients in place of a network

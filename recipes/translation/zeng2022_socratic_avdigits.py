@@ -8,7 +8,7 @@ words stand for, and answers with a name. It is a rule, not a language model. Th
 Source: Zeng et al. 2022, Socratic models: composing zero-shot multimodal reasoning with language, arXiv:2204.00598.
 Command: mmgraph run zeng2022_socratic_avdigits
 Cost: ten seconds a model on one core.
-Expected: accuracy .98 (run 0, validation), as by the vectors; the picture alone gives .86, the recording alone .92.
+Expected: accuracy .95 over three seeds; the vectors fused .96, without the picture .81, without the recording .79.
 Rivals: the mean of both vectors in place of words ("vectors"). The controls ``without:…`` leave one agent silent.
 Differs from the paper: agents that know ten names, which they have learned from 2000 named samples; no language model.
 """
@@ -27,7 +27,7 @@ import mmgraph as mg
 from mmgraph import encoders, objectives, socratic
 
 DATA, METRIC = "avdigits", "accuracy"
-EXPECT = {"accuracy": (0.97, 0.03)}
+EXPECT = {"accuracy": (0.952, 0.03)}
 CONTROLS = ("without:image", "without:audio", "late_linear", "majority")
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 CERTAINTY = {"surely": 0.95, "probably": 0.7, "perhaps": 0.3, "hardly": 0.05}
