@@ -1,4 +1,4 @@
-"""Characters drawn from their names: what does *latin small letter e with acute* look like, if it was never seen?
+"""Characters drawn from their names: how *latin small letter e with acute* looks to who has never seen it.
 
 Each character of Unicode is a sample with its name and its picture. The picture's node is hidden and made from the
 name. Names are compositional, so letters and marks that were seen apart can be put together. The picture that was made
