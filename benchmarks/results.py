@@ -5,6 +5,7 @@ Command: make results. Recipes that are finished are not run again: their runs a
 """
 
 import fnmatch
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -219,7 +220,7 @@ def entry(run: Run, metric: str, command: str) -> dict[str, Any]:
         "controls": {
             name: {"mean": round(results.mean(name, metric), 8), "std": round(results.std(name, metric), 8)}
             for name in results.variants
-            if name != "full"
+            if name != "full" and not math.isnan(results.mean(name, metric))
         },
         "published": [
             {"source": item["source"], "value": item["value"]}
@@ -245,7 +246,8 @@ def section(run: Run, command: str, *, easy: bool) -> str:
         f"|---|{'---|' * len(shown)}---|---|",
     ]
     for row in results.rows(shown):
-        scores = [f"{mean:.3f} ± {std:.3f}" for mean, std in (row[name] for name in shown)]
+        found = [row[name] for name in shown]
+        scores = ["" if math.isnan(mean) else f"{mean:.3f} ± {std:.3f}" for mean, std in found]
         gap = row["difference"]
         lead = ["", ""] if gap is None else [f"{gap.mean:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})", f"{gap.p:.3f}"]
         lines.append(f"| {' | '.join([row['variant'], *scores, *lead])} |")

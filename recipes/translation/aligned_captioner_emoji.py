@@ -8,7 +8,7 @@ Source: pictures aligned with texts before they are told: Mokady, Hertz and Berm
 captioning, arXiv:2111.09734; the aligner: Radford et al. 2021, arXiv:2103.00020.
 Command: mmgraph run aligned_captioner_emoji
 Cost: ten seconds a model on one core.
-Expected: cider .14 (two runs, validation), where the translator from nothing gives .11 and shuffled pictures .04.
+Expected: cider .11 over three seeds, no more than from scratch (.115); another's picture .03, the nearest's name .34.
 Rivals: the translator without alignment before it ("from_scratch").
 Differs from the papers: 1150 emoji, described by the orientations of their edges and by colours; a decoder that is
 trained from nothing. The pieces of names are those of all of training.
@@ -25,7 +25,7 @@ import mmgraph as mg
 from mmgraph import decoders, encoders, objectives, tasks
 
 DATA, METRIC = "emoji", "cider"
-EXPECT = {"cider": (0.14, 0.06)}
+EXPECT = {"cider": (0.11, 0.04)}
 CONTROLS = ("no_source", "shuffled_sources", "nearest", "most_common")
 WORDS = ("name_en", "keywords_en")
 VIEWS = {"picture": ("picture",), "words": WORDS}

@@ -8,7 +8,7 @@ model with the rest.
 Source: Mokady, Hertz and Bermano 2021, ClipCap: CLIP prefix for image captioning, arXiv:2111.09734.
 Command: mmgraph run mokady2021_clipcap_emoji
 Cost: ten minutes on one core.
-Expected: cider .12 on validation (one seed), .03 without a source; the name of the nearest training picture has .84.
+Expected: cider .09 over three seeds, .04 without a source, .11 "tuned"; the nearest's name has .64.
 Differs from the paper: oriented gradients and colours in place of CLIP, 0.4 million weights in place of GPT-2, and
 1,164 pictures. Emoji are dealt to the parts by a checksum of their code; runs are seeds.
 """
@@ -21,7 +21,7 @@ import mmgraph as mg
 from mmgraph import decoders, encoders, objectives, tasks
 
 DATA, METRIC = "emoji", "cider"
-EXPECT = {"cider": (0.12, 0.06)}
+EXPECT = {"cider": (0.09, 0.04)}
 CONTROLS = ("no_source", "shuffled_sources", "nearest", "most_common")
 
 

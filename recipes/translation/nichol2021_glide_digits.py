@@ -8,9 +8,11 @@ for.
 Source: Nichol et al. 2021, GLIDE: Towards photorealistic image generation and editing with text-guided diffusion
 models, arXiv:2112.10741.
 Command: mmgraph run nichol2021_glide_digits
-Cost: ?
-Expected: ?
-Differs from the paper: pictures of 28 by 28 pixels of ten names, half a million weights, not 3.5 billion; no second
+Cost: nine minutes on one core, and as much again for the control that is trained.
+Expected: the judge, right for .985 of the 10,000 real test digits, accepts .99 of what is made; two of a digit are .91
+as far apart as two real ones. On validation guidance 1, 2 and 3 give .94, 1.00 and 1.00 accepted, diversity .94, .91
+and .91, and Fréchet distances of 2.3, 1.5 and 2.4: it is 2.
+Differs from the paper: pictures of 16 by 16 pixels of ten names, 0.75 million weights, not 3.5 billion; no second
 network that enlarges pictures.
 """
 
@@ -26,7 +28,7 @@ from mmgraph import decoders, encoders, fusion, objectives, tasks
 
 DATA, METRIC = "mnist20k", "accepted"
 CONTROLS = ("shuffled_sources", "nearest", "mean")
-EXPECT = {"accepted": (0.97, 0.02)}
+EXPECT = {"accepted": (0.99, 0.01)}
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Config:
         channels: Width of the name's vector.
         widths: Channels of the two levels of the network.
         drop: Share of the names that are hidden in training.
-        guidance: How far a picture follows its name; chosen on validation among 1, 1.5, 2 and 3.
+        guidance: How far a picture follows its name; chosen on validation among 1, 2 and 3.
         rounds: Steps in which a picture is made.
         judge: Epochs of the network that judges.
         fit: How to train.
@@ -54,7 +56,7 @@ class Config:
     channels: int = 32
     widths: tuple[int, int] = (48, 96)
     drop: float = 0.1
-    guidance: float = 1.5
+    guidance: float = 2.0
     rounds: int = 25
     judge: int = 8
     fit: mg.FitConfig = mg.FitConfig(

@@ -12,7 +12,7 @@ from mmgraph.recipe import load_recipe
 @pytest.fixture(scope="module")
 def case():
     recipe = load_recipe("nichol2021_glide_digits")
-    config = recipe.config({"pictures": 50, "limit": 400, "widths": [8, 16], "rounds": 2, "judge": 6})
+    config = recipe.config({"pictures": 50, "limit": 400, "widths": [8, 16], "rounds": 2, "judge": 15})
     try:
         built = recipe.module.build(config, 0, 0)
     except DataError as error:
