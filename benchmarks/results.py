@@ -187,7 +187,7 @@ def table(entries: Sequence[Mapping[str, Any]]) -> str:
     asked = [one for one in entries if one["metric"] == load_recipe(one["recipe"]).module.METRIC]
     aligned = [one for one in asked if "noise" in one["controls"]]
     linked = [one for one in asked if "frequency" in one["controls"]]
-    made = [one for one in asked if set(MADE.values()).intersection(one["controls"])]
+    made = [one for one in asked if "shuffled_sources" in one["controls"]]
     answers = [one for one in asked if one not in [*aligned, *linked, *made]]
     tables = ((answers, ANSWERS), (aligned, ALIGNED), (linked, LINKED), (made, MADE))
     return "\n".join(_table(found, controls) for found, controls in tables if found)
@@ -250,6 +250,8 @@ def section(run: Run, command: str, *, easy: bool) -> str:
         scores = ["" if math.isnan(mean) else f"{mean:.3f} ± {std:.3f}" for mean, std in found]
         gap = row["difference"]
         lead = ["", ""] if gap is None else [f"{gap.mean:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})", f"{gap.p:.3f}"]
+        if gap is not None and math.isnan(gap.p):  # one run has no interval
+            lead = [f"{gap.mean:+.3f}", ""]
         lines.append(f"| {' | '.join([row['variant'], *scores, *lead])} |")
     for item in run.recipe.published:
         cells = [f"{item['value']:.3f}" if name == item["metric"] else "" for name in shown]
