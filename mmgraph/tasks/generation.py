@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from torch_geometric.data import HeteroData
+
+LIKELIHOOD = ("log_loss", "perplexity")  # metrics of what is said, not of what is made
 
 
 class Generation(Task):
@@ -92,6 +94,24 @@ class Generation(Task):
     def sheet(self, predictions: Translation | Tensor, graph: HeteroData, part: Part, folder: Path) -> list[Path]:
         """Writes some of what was made, for a person to look at; gives the files."""
         return []
+
+    def _wanted(
+        self, predictions: Translation | Tensor, graph: HeteroData, part: Part, metrics: Collection[str] | None
+    ) -> tuple[str, ...]:
+        """The metrics that are asked for: by default all, and of what is made already those without a likelihood.
+
+        Raises:
+            DataError: Another number of rows than the part has.
+            SchemaError: An unknown metric.
+        """
+        made = not isinstance(predictions, Translation)
+        wanted = self.metrics if metrics is None else tuple(metrics)
+        if unknown := [name for name in wanted if name not in self.metrics]:
+            raise SchemaError(f"Metrics must be among {list(self.metrics)}, got {unknown}")
+        rows = int(graph[self.node][f"{part}_mask"].sum())
+        if len(predictions) != rows:
+            raise DataError(f"Predictions for {part} must have {rows} rows, got {len(predictions)}")
+        return wanted if metrics is not None or not made else tuple(name for name in wanted if name not in LIKELIHOOD)
 
     def _losses(self, predictions: Translation | Tensor, graph: HeteroData, part: Part) -> float:
         """The mean loss of a value of the references: what is known of a :class:`Translation` alone."""

@@ -114,13 +114,7 @@ class PayloadGeneration(Generation):
                 likelihood of payloads.
             SchemaError: An unknown metric.
         """
-        known = self.metrics if isinstance(predictions, Translation) else self.metrics[1:]
-        wanted = known if metrics is None else tuple(metrics)
-        if unknown := [name for name in wanted if name not in self.metrics]:
-            raise SchemaError(f"Metrics must be among {list(self.metrics)}, got {unknown}")
-        rows = graph[self.node][f"{part}_mask"]
-        if len(predictions) != int(rows.sum()):
-            raise DataError(f"Predictions for {part} must have {int(rows.sum())} rows, got {len(predictions)}")
+        wanted = self._wanted(predictions, graph, part, metrics)
         found = {"log_loss": self._losses(predictions, graph, part)} if "log_loss" in wanted else {}
         if set(wanted) - {"log_loss"}:
             found |= self._judged(self._payloads(predictions), graph, part, wanted)

@@ -26,12 +26,11 @@ from mmgraph.functional.captions import (
 )
 from mmgraph.schema import Schema
 from mmgraph.tasks.base import Part
-from mmgraph.tasks.generation import Generation
+from mmgraph.tasks.generation import LIKELIHOOD, Generation
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
-LIKELIHOOD = ("log_loss", "perplexity")
 COMPARED = ("exact_match", "bleu", "bleu@1", "rouge_l", "cider", "meteor", "retrieval@1", "retrieval@10")
 CELLS = 1 << 24  # similarities held at once
 PLACES = 10  # decimals of a similarity that count: equal texts differ in their rounding errors
@@ -116,13 +115,7 @@ class TextGeneration(Generation):
             DataError: Another number of rows than the part has, no row with a reference, or the likelihood of numbers.
             SchemaError: An unknown metric.
         """
-        known = self.metrics if isinstance(predictions, Translation) else COMPARED
-        wanted = known if metrics is None else tuple(metrics)
-        if unknown := [name for name in wanted if name not in self.metrics]:
-            raise SchemaError(f"Metrics must be among {list(self.metrics)}, got {unknown}")
-        rows = int(graph[self.node][f"{part}_mask"].sum())
-        if len(predictions) != rows:
-            raise DataError(f"Predictions for {part} must have {rows} rows, got {len(predictions)}")
+        wanted = self._wanted(predictions, graph, part, metrics)
         found: dict[str, float] = {}
         if set(LIKELIHOOD) & set(wanted):
             loss = self._losses(predictions, graph, part)

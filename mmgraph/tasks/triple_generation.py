@@ -86,13 +86,7 @@ class TripleGeneration(Generation):
             DataError: Another number of rows than there are, or no row with a reference.
             SchemaError: An unknown metric.
         """
-        known = self.metrics if isinstance(predictions, Translation) else self.metrics[:-1]
-        wanted = known if metrics is None else tuple(metrics)
-        if unknown := [name for name in wanted if name not in self.metrics]:
-            raise SchemaError(f"Metrics must be among {list(self.metrics)}, got {unknown}")
-        rows = int(graph[self.node][f"{part}_mask"].sum())
-        if len(predictions) != rows:
-            raise DataError(f"Predictions for {part} must be one a row, {rows}, got {len(predictions)}")
+        wanted = self._wanted(predictions, graph, part, metrics)
         found: dict[str, float] = {}
         if "log_loss" in wanted:
             found["log_loss"] = self._losses(predictions, graph, part)

@@ -72,7 +72,7 @@ def test_the_order_of_the_metrics_is_the_one_asked_for(told):
 def test_what_cannot_be_judged_is_refused(told):
     graph, schema = told
     task = TripleGeneration(schema, "graph")
-    with pytest.raises(DataError, match=r"Predictions for test must be one a row, 4, got 3"):
+    with pytest.raises(DataError, match=r"Predictions for test must have 4 rows, got 3"):
         task.evaluate(tokens("", "", ""), graph)
     with pytest.raises(DataError, match=r"Some rows of val must have a text to be judged by, got none"):
         task.evaluate(tokens(), graph, "val", metrics=["triple_f1"])
