@@ -8,7 +8,7 @@ the name of an emoji that looks alike is a strong answer, see the control ``near
 Source: Vinyals, Toshev, Bengio and Erhan 2015, Show and tell: a neural image caption generator, CVPR, arXiv:1411.4555.
 Command: mmgraph run vinyals2015_show_tell_emoji
 Cost: twelve minutes on one core; forty to sixty seconds a fit.
-Expected: cider .42 on validation (one seed), where the name of the nearest training picture has .74, "attend" .75.
+Expected: cider .30 over three seeds; "attend" .67, "transformer" .87; the nearest training picture's name has .75.
 Rivals: the same that reads the picture again at each piece ("attend": Xu et al. 2015, arXiv:1502.03044); a Transformer
 ("transformer").
 Differs from the paper: a thousand names of three words, not captions of 100,000 photos; gradients in place of a network
@@ -24,7 +24,7 @@ from torch_geometric.data import HeteroData
 import mmgraph as mg
 from mmgraph import decoders, encoders, objectives, tasks
 
-DATA, METRIC, EXPECT = "emoji", "cider", {"cider": (0.41, 0.08)}
+DATA, METRIC, EXPECT = "emoji", "cider", {"cider": (0.30, 0.12)}
 CONTROLS = ("no_source", "shuffled_sources", "nearest", "most_common")
 LENGTH = 16  # pieces of a name at most
 
