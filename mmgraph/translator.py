@@ -13,7 +13,6 @@ from mmgraph.decoders.generative import Generative
 from mmgraph.decoders.translation import Translation
 from mmgraph.encoders import Encoder
 from mmgraph.errors import ConfigError, DataError
-from mmgraph.functional import pool_reached
 from mmgraph.functional.packing import Places, follow, pack, places
 from mmgraph.layers import Layer, Stack, edge_sets
 from mmgraph.schema import Schema, view
@@ -120,12 +119,6 @@ class Translator(nn.Module):
     def embed(self, graph: HeteroData) -> Tensor:
         """Gives the mean of what each anchor's decoder reads, ``[anchors, channels]``."""
         return self.sources(graph).mean()
-
-    def embed_subgraphs(self, graph: HeteroData, *, hops: int = 1) -> Tensor:
-        """Gives a vector for the subgraph around each anchor, as :meth:`Model.embed_subgraphs` does."""
-        states = self.embed(graph)
-        joins = [graph[relation].edge_index for relation in self.schema.relations(self.anchor)]
-        return pool_reached(states, torch.cat(joins, dim=1), hops=hops) if hops and joins else states
 
     def hidden(self, graph: HeteroData) -> HeteroData:
         """Gives what may be read of a graph: nothing of the target."""

@@ -138,9 +138,10 @@ def _cell(trial: Trial, name: str, ways: Ways, path: Path | None) -> Cell:
         val = task.evaluate(baseline(name, trial.folds, task, "val"), trial.folds[0], "val")
         return trial.cell(name, baseline(name, trial.folds, task), val, [])
     fitted = _fit_folds(trial, name, ways, path)
+    test = averaged(fitted)
     if path is not None and name == FULL and trial.run == 0 and isinstance(task, Generation):
-        task.sheet(fitted[0].predict("test"), trial.folds[0], "test", path.parents[1] / SHEET)
-    return trial.cell(name, averaged(fitted), validated(fitted, task.metrics), fitted)
+        task.sheet(test, trial.folds[0], "test", path.parents[1] / SHEET)
+    return trial.cell(name, test, validated(fitted, task.metrics), fitted)
 
 
 def _fit_folds(trial: Trial, name: str, ways: Ways, path: Path | None) -> list[Fitted]:
