@@ -27,6 +27,7 @@ from mmgraph.train.module import OPTIMIZERS, AtomicCheckpointIO, Best, Module
 from mmgraph.train.threads import limited
 
 if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
     from torch_geometric.data import HeteroData
 
     from mmgraph.train.module import Transform
@@ -157,6 +158,7 @@ def fit(
     *,
     transform: Transform | None = None,
     folder: Path | None = None,
+    loggers: Sequence[Logger] = (),
     progress: bool = False,
 ) -> Fitted:
     """Trains a model on one graph.
@@ -175,6 +177,7 @@ def fit(
             and a generator that is seeded by seed, epoch and batch; returns what the model gets. E.g.
             :class:`mmgraph.data.ModalityDropout`. Validation and prediction go without.
         folder: Where checkpoints go.
+        loggers: Lightning's loggers, e.g. ``TensorBoardLogger``; they get what the history gets.
         progress: Show a bar.
 
     Raises:
@@ -213,7 +216,7 @@ def fit(
     started = time.perf_counter()
     with _quiet(), limited(config.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        trainer = _trainer(config, callbacks, folder, progress=progress)
+        trainer = _trainer(config, callbacks, folder, loggers, progress=progress)
         try:
             trainer.fit(
                 module,
@@ -250,7 +253,9 @@ def _one(view: HeteroData) -> DataLoader:
     return DataLoader([view], batch_size=None, generator=torch.Generator())
 
 
-def _trainer(config: FitConfig, first: Sequence[Callback], folder: Path | None, *, progress: bool) -> pl.Trainer:
+def _trainer(
+    config: FitConfig, first: Sequence[Callback], folder: Path | None, loggers: Sequence[Logger], *, progress: bool
+) -> pl.Trainer:
     mode = "max" if higher_is_better(config.monitor) else "min"
     callbacks = list(first)
     if config.patience is not None:
@@ -271,7 +276,7 @@ def _trainer(config: FitConfig, first: Sequence[Callback], folder: Path | None, 
         max_epochs=config.epochs,
         accelerator="auto",
         devices=1,
-        logger=False,
+        logger=list(loggers) or False,
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
         enable_checkpointing=folder is not None,

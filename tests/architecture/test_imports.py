@@ -16,18 +16,20 @@ PACKAGE = ROOT / "mmgraph"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYER = {
-    **dict.fromkeys(("typing", "errors", "optional", "files", "keys"), 0),
+    **dict.fromkeys(("typing", "errors", "optional", "files", "keys", "blueprint"), 0),
     **dict.fromkeys(("schema", "media"), 1),
     **dict.fromkeys(("functional", "data"), 2),
     **dict.fromkeys(("builders", "encoders", "layers", "fusion", "decoders", "objectives", "scorers"), 3),
     **dict.fromkeys(("model", "aligner", "linker", "translator", "tasks", "index", "interop"), 4),
     **dict.fromkeys(("train", "report", "testing", "recipe", "run", "search", "assembly", "describe", "sweep"), 5),
     **dict.fromkeys(("explain", "align", "engine", "questions", "serve", "entity_aligner", "zero_shot", "socratic"), 5),
-    **dict.fromkeys(("completion",), 5),
+    **dict.fromkeys(("completion", "estimators", "pretrained", "export", "tune", "trackers", "cluster"), 5),
     **dict.fromkeys(("cli",), 6),
 }
 LAZY = {"dgl", "ogb", "faiss", "networkx", "sentence_transformers", "matplotlib", "numba", "pyarrow"}
 LAZY |= {"PIL", "soundfile", "soxr", "av", "transformers"}
+LAZY |= {"ray", "onnx", "onnxruntime", "torch_frame", "mlflow", "tensorboard", "optuna", "relbench", "pandas"}
+LAZY |= {"huggingface_hub", "duckdb"}
 
 
 def name_of(path):

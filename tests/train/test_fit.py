@@ -192,6 +192,18 @@ def test_weight_decay_acts_on_matrices_alone(model, population) -> None:
     assert len(decayed["params"]) + len(free["params"]) == len(list(model.parameters()))
 
 
+def test_loggers_get_what_the_history_gets(model, population, tmp_path: Path) -> None:
+    from lightning.pytorch.loggers import CSVLogger
+
+    logger = CSVLogger(tmp_path)
+    fitted = _fit(model, population, mg.FitConfig(epochs=3, patience=None), loggers=[logger])
+    written = (Path(logger.log_dir) / "metrics.csv").read_text().splitlines()
+    place = written[0].split(",").index("val_log_loss")
+    logged = [float(line.split(",")[place]) for line in written[1:] if line.split(",")[place]]
+    assert logged == [pytest.approx(row["val_log_loss"]) for row in fitted.history]
+    assert len(logged) == 3
+
+
 def test_an_objective_that_is_not_finite_is_named(model, population) -> None:
     class Broken(Supervised):
         def forward(self, model, graph):
