@@ -21,7 +21,7 @@ from mmgraph.files import write_json
 
 SAID = {
     "generated": "what is generated",
-    "mean": "the mean of training",
+    "mean": "the mean of training (of texts, the most common)",
     "nearest": "the nearest training sample",
 }
 
@@ -41,7 +41,7 @@ class Options:
     folder: tyro.conf.Positional[Path]
     """Folder of a graph that mmgraph build wrote."""
     modality: str
-    """The node type to fill: pictures, recordings and rows of a table; of any other its features."""
+    """The node type to fill: pictures, recordings, texts and rows of a table; of any other its features."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """The folder to write; by default the graph's own, which stays until the new one is complete."""
     features: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -54,6 +54,8 @@ class Options:
     """Share of the training samples that each source is hidden from."""
     pixels: int = 32
     """Side of a picture that is made, where the graph holds no pixels."""
+    length: int = 64
+    """Pieces of a text that is made, at most; a piece is some letters."""
     seed: int = 0
     """Of the split, if the graph has none, of training, and of what is drawn."""
 
@@ -74,6 +76,7 @@ def main(words: Sequence[str]) -> None:
             channels=options.channels,
             hide=options.hide,
             pixels=options.pixels,
+            length=options.length,
             payloads=not options.features,
             epochs=options.epochs,
             seed=options.seed,
@@ -92,7 +95,7 @@ def _tell(report: CompletionReport, out: Path, console: Console) -> None:
         title_justify="left",
     )
     table.add_column("predicted by")
-    table.add_column("mean squared error", justify="right")
+    table.add_column(report.measure, justify="right")
     table.add_column("over that of the mean", justify="right")
     for name, value in report.error.items():
         table.add_row(SAID[name], f"{value:.4g}", f"{report.over_mean[name]:.3f}")

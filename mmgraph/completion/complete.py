@@ -21,7 +21,6 @@ from mmgraph.encoders.frozen import digest_of_state
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.objectives import Translate
 from mmgraph.schema import EdgeSpec, Identity, NodeSpec
-from mmgraph.tasks import PayloadGeneration
 from mmgraph.train import FitConfig, fit
 from mmgraph.translator import Translator
 
@@ -43,7 +42,8 @@ class CompletionConfig:
         hide: Share of the samples that a source is hidden from in training, each by itself, so that any of them is
             enough later.
         pixels: Side of a picture that is made, where the graph holds none itself.
-        payloads: Whether payloads are made (pictures, recordings, rows), or features alone.
+        length: Pieces of a text that is made at most, its end among them.
+        payloads: Whether payloads are made (pictures, recordings, texts, rows), or features alone.
         epochs: At most so many; the best on validation counts.
         learning_rate: Of Adam, at the start.
         seed: Of the split, if the graph has none, of training, and of what is drawn.
@@ -63,16 +63,18 @@ class CompletionConfig:
     dropout: float = 0.1
     hide: float = 0.3
     pixels: int = 32
+    length: int = 64
     payloads: bool = True
     epochs: int = 100
     learning_rate: float = 2e-3
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.channels, self.hidden, self.pixels, self.epochs) < 1 or self.learning_rate <= 0:
+        if min(self.channels, self.hidden, self.pixels, self.epochs) < 1 or self.learning_rate <= 0 or self.length < 2:
             raise ConfigError(
-                "channels, hidden, pixels and epochs must be at least 1, and learning_rate above 0, got "
-                f"{self.channels}, {self.hidden}, {self.pixels}, {self.epochs} and {self.learning_rate}"
+                "channels, hidden, pixels and epochs must be at least 1, length at least 2, and learning_rate above 0, "
+                f"got {self.channels}, {self.hidden}, {self.pixels}, {self.epochs}, {self.length} and "
+                f"{self.learning_rate}"
             )
         if not (0 <= self.hide < 1 and 0 <= self.dropout < 1):
             raise ConfigError(f"hide and dropout must be from 0 to below 1, got {self.hide} and {self.dropout}")
@@ -101,9 +103,9 @@ def complete(
     them has.
 
     What is made are nodes of a type of their own, :func:`generated_name`, ``of`` their anchor. Their payload is a PNG
-    or WAV file, or JSON of a row, and their features are what the modality's encoder makes of it; or they are features
-    alone. The schema says which model made them, and that type is no modality of the anchor: nothing that reads the
-    modality, or all of them, can take it for data. What an earlier call made of the same modality is replaced.
+    or WAV file, a text, or JSON of a row, and their features are what the modality's encoder makes of it; or they are
+    features alone. The schema says which model made them, and that type is no modality of the anchor: nothing that
+    reads the modality, or all of them, can take it for data. What an earlier call made of the same is replaced.
 
     Args:
         built: The graph; it is left as it is.
@@ -143,7 +145,7 @@ def complete(
     parts = parts_of(built, modality, has & reached(ways, anchors), seed=config.seed)
     known = torch.zeros(int(built.graph[modality].num_nodes or 0), dtype=torch.bool)
     known[node[parts.train[owner]]] = True
-    target = target_of(built, modality, known, payloads=config.payloads, size=config.pixels)
+    target = target_of(built, modality, known, payloads=config.payloads, size=config.pixels, length=config.length)
     samples = samples_of(built, modality, target, paths, ways, parts)
     translator = _trained(samples, modality, target, config, decoder, progress=progress)
     error, error_from = _judged(samples, modality, target, translator, config)
@@ -157,6 +159,7 @@ def complete(
         samples=anchors,
         lacked=int((~has).sum()),
         filled=int(absent.sum()),
+        measure=target.measure,
         judged=int(parts.test.sum()),
         trained=int(parts.train.sum()),
         error=error,
@@ -236,7 +239,7 @@ def _trained(
     fitted = fit(
         translator,
         Translate(samples.schema, modality),
-        PayloadGeneration(samples.schema, modality, attribute=target.attribute),
+        target.task(samples.schema),
         samples.graph,
         FitConfig(
             epochs=config.epochs,
@@ -267,17 +270,16 @@ def _judged(
     node, owner = graph[modality, "of", anchor].edge_index
     rows, among = parts.test.nonzero().flatten(), parts.train.nonzero().flatten()
     asked = parts.test[owner]
-    real = target.values[node[asked]].double()
+    real = target.values[node[asked]]
     place = torch.searchsorted(rows, owner[asked])
-    seen = target.values[node[parts.train[owner]]].double()
-    middle = seen.nanmean(dim=0).nan_to_num(0.0)
+    middle = target.typical(target.values[node[parts.train[owner]]])
     first = torch.full((len(parts.test),), -1, dtype=torch.long)
     first[owner.flip(0)] = node.flip(0)
-    copied = target.values[first[nearest(samples, rows, among)]].double()
+    copied = target.values[first[nearest(samples, rows, among)]]
     error = {
-        "generated": _error(_made(translator, graph, rows, config.seed).payloads()[place].double(), real),
-        "mean": _error(middle.expand_as(real), real),
-        "nearest": _error(copied.where(copied.isfinite(), middle)[place], real),
+        "generated": target.error(_made(translator, graph, rows, config.seed).payloads()[place], real),
+        "mean": target.error(middle.expand_as(real), real),
+        "nearest": target.error(copied.where(copied.isfinite(), middle)[place], real),
     }
     alone: dict[str, float] = {}
     for name in samples.sources if len(samples.sources) > 1 else ():
@@ -286,13 +288,8 @@ def _judged(
         others = [one for one in samples.schema.modalities if one not in (name, modality)]
         everyone = dict.fromkeys(others, torch.ones_like(parts.test))
         left = drop_modalities(graph, samples.schema, everyone)
-        alone[name] = _error(_made(translator, left, rows, config.seed).payloads()[place].double(), real)
+        alone[name] = target.error(_made(translator, left, rows, config.seed).payloads()[place], real)
     return error, alone
-
-
-def _error(made: Tensor, real: Tensor) -> float:
-    known = real.isfinite()
-    return float((made - real)[known].square().mean())
 
 
 def _filled(

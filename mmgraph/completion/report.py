@@ -15,18 +15,19 @@ class CompletionReport:
     Args:
         modality: What was filled.
         node: The node type that was added.
-        made: The tensor that was made: ``pixels``, ``mel``, ``x``.
-        payloads: Whether payloads were made of it (pictures, recordings, rows), or features alone.
+        made: The tensor that was made: ``pixels``, ``mel``, ``tokens``, ``x``.
+        payloads: Whether payloads were made of it (pictures, recordings, texts, rows), or features alone.
         sources: What it was made from.
         samples: How many there are.
         lacked: How many lacked the modality.
         filled: How many of these were filled; the others have nothing to make it from.
         judged: On how many samples, which training did not see, the errors are.
         trained: On how many samples the model was trained.
-        error: What → the mean squared error of a value: of what was ``generated``, of the ``mean`` of the training
-            samples, and of what the ``nearest`` of them has, by the sources.
+        error: What → its error: of what was ``generated``, of the ``mean`` of the training samples (of texts, the most
+            common), and of what the ``nearest`` of them has, by the sources.
         error_from: Source → the same error of what is generated from it alone.
         options: How it was made.
+        measure: What the errors are.
     """
 
     modality: str
@@ -42,6 +43,7 @@ class CompletionReport:
     error: Mapping[str, float]
     error_from: Mapping[str, float] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    measure: str = "mean squared error"
 
     @property
     def over_mean(self) -> dict[str, float]:

@@ -149,7 +149,7 @@ def samples_of(
         nodes[modality] = NodeSpec(channels=target.values.shape[1], allow_nan=True)
     else:
         graph[modality].num_nodes = len(target.values)
-        nodes[modality] = NodeSpec(attributes=(target.attribute,))
+        nodes[modality] = NodeSpec(attributes=(target.attribute,), vocabulary=target.vocabulary)
     for name, mask in (("train", parts.train), ("val", parts.val), ("test", parts.test)):
         graph[built.anchor][f"{name}_mask"] = mask
     schema = Schema(nodes=nodes, edges=edges, anchor=built.anchor)

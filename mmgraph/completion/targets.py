@@ -14,15 +14,19 @@ import torch
 from torch import Tensor
 
 from mmgraph.assembly import Built
-from mmgraph.decoders import Dense, Generative, Mel, Regression, Tabular, column_groups, to_sounds
-from mmgraph.encoders import Columns, LogMel, Pixels
+from mmgraph.decoders import Dense, Generative, Mel, Regression, Tabular, TransformerDecoder, column_groups, to_sounds
+from mmgraph.encoders import Columns, LogMel, Pixels, Subwords
 from mmgraph.errors import ConfigError
+from mmgraph.functional.captions import rouge_l, words
 from mmgraph.media.audio import decode_audio, wav_bytes
-from mmgraph.schema import Modality
+from mmgraph.media.pieces import spell
+from mmgraph.schema import Modality, Schema
+from mmgraph.tasks import Generation, PayloadGeneration, TextGeneration
 from mmgraph.typing import Sources
 
 LONGEST_S = 10.0
 HIGHEST_HZ = 16_000
+HEADS, PIECES = 4, 1000  # of the decoder of texts: heads of attention, and pieces at most
 JSON = (Modality.TABULAR, Modality.SERIES, Modality.POINTS)
 
 
@@ -37,9 +41,24 @@ class Target(ABC):
 
     attribute: str
     values: Tensor  # [rows, *shape]
+    vocabulary: tuple[str, ...] = ()  # the piece of each number, of texts
+    measure: str = "mean squared error"
 
     def __init__(self, built: Built, node: str, known: Tensor) -> None:
         self.built, self.node, self.known = built, node, known
+
+    def task(self, schema: Schema) -> Generation:
+        """What the translator is asked."""
+        return PayloadGeneration(schema, self.node, attribute=self.attribute)
+
+    def error(self, made: Tensor, real: Tensor) -> float:
+        """How far what is made is off, both ``[rows, *shape]``; 0 is the best."""
+        known = real.isfinite()
+        return float((made.double() - real.double())[known].square().mean())
+
+    def typical(self, values: Tensor) -> Tensor:
+        """What to say of any row, knowing some alone: ``[rows, *shape] -> [*shape]``."""
+        return values.double().nanmean(dim=0).nan_to_num(0.0)
 
     @abstractmethod
     def decoder(self, channels: int, hidden: Sequence[int]) -> Generative:
@@ -162,7 +181,48 @@ class Rows(Target):
         return [json.dumps(row, ensure_ascii=False) for row in cells_of(self.encoder, made)]
 
 
-def target_of(built: Built, node: str, known: Tensor, *, payloads: bool, size: int) -> Target:
+class Texts(Target):
+    """Texts, as numbers of pieces that are learned from those that may be learned from."""
+
+    attribute = "tokens"
+    measure = "1 - ROUGE-L"
+
+    def __init__(self, built: Built, node: str, known: Tensor, *, length: int) -> None:
+        super().__init__(built, node, known)
+        texts = payloads_of(built, node)
+        learned = [text for text, use in zip(texts, known.tolist(), strict=True) if use]
+        subwords = Subwords.fit(learned, length=length, vocabulary=PIECES)
+        tokens = subwords(texts)
+        longest = int((tokens[known] > 0).sum(dim=1).max()) if bool(known.any()) else 0
+        self.values, self.vocabulary = tokens[:, : max(longest, 2)], subwords.pieces
+
+    def task(self, schema: Schema) -> Generation:
+        """What the translator is asked."""
+        return TextGeneration(schema, self.node)
+
+    def decoder(self, channels: int, hidden: Sequence[int]) -> Generative:
+        """A causal Transformer; ``channels`` must be a multiple of its heads."""
+        if channels % HEADS:
+            raise ConfigError(f"channels must be a multiple of {HEADS} where texts are made, got {channels}")
+        length, wide = self.values.shape[1], max(hidden)
+        return TransformerDecoder(channels, vocabulary=len(self.vocabulary), length=length, heads=HEADS, hidden=wide)
+
+    def error(self, made: Tensor, real: Tensor) -> float:
+        """1 less :func:`~mmgraph.functional.captions.rouge_l`, the mean over rows."""
+        said, told = ([words(text) for text in spell(self.vocabulary, tokens)] for tokens in (made, real))
+        return 1 - float(rouge_l(said, [[text] for text in told]).mean())
+
+    def typical(self, values: Tensor) -> Tensor:
+        """The most common text, and of several the one that comes first."""
+        rows, counts = values.unique(dim=0, return_counts=True)
+        return rows[int(counts.argmax())]
+
+    def payloads(self, made: Tensor, decoder: Generative, sources: Sources, seed: int) -> list[str | bytes]:
+        """The texts."""
+        return [*spell(self.vocabulary, made)]
+
+
+def target_of(built: Built, node: str, known: Tensor, *, payloads: bool, size: int, length: int) -> Target:
     """What is made of a modality.
 
     Args:
@@ -171,6 +231,7 @@ def target_of(built: Built, node: str, known: Tensor, *, payloads: bool, size: i
         known: Mask ``[rows]`` of its nodes that may be learned from.
         payloads: Whether payloads are to be made, or features alone.
         size: Side of a picture, where the graph holds no pixels.
+        length: Pieces of a text at most, the end among them.
 
     Raises:
         ConfigError: There is no way to make it.
@@ -184,8 +245,11 @@ def target_of(built: Built, node: str, known: Tensor, *, payloads: bool, size: i
         return Recordings(built, node, known)
     if modality is Modality.TABULAR:
         return Rows(built, node, known)
+    if modality is Modality.TEXT:
+        return Texts(built, node, known, length=length)
     raise ConfigError(
-        f"Payloads can be made of image, audio and tabular, got {node!r}, which is {modality}; make its features alone"
+        f"Payloads can be made of image, audio, text and tabular, got {node!r}, which is {modality}; "
+        "make its features alone"
     )
 
 

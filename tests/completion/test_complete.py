@@ -68,10 +68,23 @@ def test_rows_are_made_from_pictures(build, tmp_path):
     assert Built.open(tmp_path / "filled").graph["table_generated"].x.isfinite().all()
 
 
+def test_texts_are_made_from_pictures(build, tmp_path):
+    built = build(lacks={"name": (0, 1)}, columns=("photo", "name"))
+    filled, report = complete(built, "name", CompletionConfig(epochs=25, channels=32, hidden=64))
+    assert (report.made, report.measure) == ("tokens", "1 - ROUGE-L")
+    assert report.error["generated"] < 0.5 * report.error["mean"]
+    assert 0 < report.error["mean"] < 1
+    names = list(filled.payloads["name_generated"]())
+    assert set(names) <= {"a round bead", "a long bead"}
+    torch.testing.assert_close(filled.graph["name_generated"].x, built.encoder("name")(names))
+    filled.write(tmp_path / "filled")
+    opened = Built.open(tmp_path / "filled")
+    assert list(opened.payloads["name_generated"]()) == names
+    assert opened.schema.nodes["name_generated"].generated.options["error"] == report.error
+
+
 def test_features_are_made_of_any_modality(build, tmp_path):
     built = build(lacks={"name": (0, 1)}, columns=("photo", "name"))
-    with pytest.raises(ConfigError, match="image, audio and tabular, got 'name', which is text; make its features"):
-        complete(built, "name", QUICK)
     filled, report = complete(built, "name", CompletionConfig(epochs=25, channels=16, hidden=32, payloads=False))
     assert report.error["generated"] < 0.5 * report.error["mean"]
     assert not report.payloads

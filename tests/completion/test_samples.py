@@ -15,7 +15,9 @@ def samples(built, modality="sound", seed=0):
     parts = parts_of(built, modality, has & reached(ways, len(has)), seed=seed)
     known = torch.zeros(len(node), dtype=torch.bool)
     known[node[parts.train[owner]]] = True
-    return samples_of(built, modality, target_of(built, modality, known, payloads=True, size=4), paths, ways, parts)
+    return samples_of(
+        built, modality, target_of(built, modality, known, payloads=True, size=4, length=16), paths, ways, parts
+    )
 
 
 def test_parts_are_disjoint_and_have_both(build):
