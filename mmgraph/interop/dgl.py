@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from mmgraph.errors import DataError
+from mmgraph.interop.rows import check_nothing_loose, check_rows
 from mmgraph.optional import require
 from mmgraph.schema import Schema
 
@@ -45,8 +45,7 @@ def to_dgl(graph: HeteroData, schema: Schema) -> Any:
     """
     dgl = require("dgl", extra="dgl")
     schema.check(graph)
-    if loose := [key for key in graph.stores[0] if key != "num_nodes"]:
-        raise DataError(f"DGL keeps what is on node and edge types, got {loose[0]!r} on the graph; remove it")
+    check_nothing_loose(graph, "DGL")
     counts = {node: int(graph[node].num_nodes or 0) for node in graph.node_types}
     joins = {edge: tuple(graph[edge].edge_index) for edge in graph.edge_types}
     if not joins:  # DGL has no graph without an edge type
@@ -120,8 +119,6 @@ def _in_order(graph: HeteroData, schema: Schema) -> HeteroData:
 
 
 def _check(key: str, value: Any, rows: int, name: Any) -> None:
-    if not isinstance(value, Tensor) or value.dim() == 0 or len(value) != rows:
-        got = f"{list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise DataError(f"{key!r} of {name!r} must be a tensor with a row for each of {rows}, got {got}; remove it")
+    check_rows(key, value, rows, name)
     if key.startswith("_"):
         raise DataError(f"DGL keeps names that begin with '_' for itself, got {key!r} of {name!r}; rename it")

@@ -1,4 +1,4 @@
-"""Rows and columns of tables, as text and back."""
+"""Rows and columns: what can be a column of a table, and columns as text and back."""
 
 from __future__ import annotations
 
@@ -6,8 +6,42 @@ import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
+from mmgraph.errors import DataError
+
 if TYPE_CHECKING:
     import pyarrow as pa
+    from torch_geometric.data import HeteroData
+
+
+def check_rows(key: str, value: Any, rows: int, name: Any) -> Tensor:
+    """Checks that something on a type is a tensor with a row for each node or edge, and gives it.
+
+    Raises:
+        DataError: It is not, and would be lost.
+
+    Example:
+        >>> import torch
+        >>> check_rows("age", torch.zeros(2), 3, "patient")
+        Traceback (most recent call last):
+        ...
+        mmgraph.errors.DataError: 'age' of 'patient' must be a tensor with a row for each of 3, got [2]; remove it
+    """
+    if not isinstance(value, Tensor) or value.dim() == 0 or len(value) != rows:
+        got = f"{list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise DataError(f"{key!r} of {name!r} must be a tensor with a row for each of {rows}, got {got}; remove it")
+    return value
+
+
+def check_nothing_loose(graph: HeteroData, where: str) -> None:
+    """Checks that a graph holds nothing but what is on its node and edge types.
+
+    Raises:
+        DataError: There is more, and it would be lost.
+    """
+    if loose := [key for key in graph.stores[0] if key != "num_nodes"]:
+        raise DataError(f"{where} keeps what is on node and edge types, got {loose[0]!r} on the graph; remove it")
 
 
 def encoded(schema: pa.Schema) -> str:

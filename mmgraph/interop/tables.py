@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmgraph.errors import ArtifactError, DataError
 from mmgraph.files import check_seal, new_folder, read_json, seal, write_json
+from mmgraph.interop.rows import check_nothing_loose, check_rows
 from mmgraph.schema import Schema
 from mmgraph.typing import EdgeType, NodeType
 
@@ -120,8 +121,7 @@ def to_tables(graph: HeteroData, schema: Schema, payloads: Payloads | None = Non
     import pyarrow as pa
 
     schema.check(graph)
-    if loose := [key for key in graph.stores[0] if key != "num_nodes"]:
-        raise DataError(f"Only what is on node and edge types can be kept, got {loose[0]!r} on the graph; remove it")
+    check_nothing_loose(graph, "A table")
     payloads = dict(payloads or {})
     if unknown := sorted(set(payloads) - set(schema.nodes)):
         raise DataError(f"payloads must be of node types, {list(schema.nodes)}, got {unknown[0]!r}")
@@ -206,9 +206,7 @@ def _column(value: Any, rows: int, name: Any, key: str) -> pa.Array:
     """A tensor as a column: its first dimension are the rows."""
     import pyarrow as pa
 
-    if not isinstance(value, Tensor) or value.dim() == 0 or len(value) != rows:
-        got = f"{list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise DataError(f"{key!r} of {name!r} must be a tensor with a row for each of {rows}, got {got}; remove it")
+    value = check_rows(key, value, rows, name)
     if value.dtype not in _DTYPES or key == _ROWS:
         raise DataError(f"{key!r} of {name!r} can't be kept as {value.dtype}, which Arrow does not have; convert it")
     flat = value.detach().cpu().contiguous().view(-1).numpy()
