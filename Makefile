@@ -37,6 +37,10 @@ lint: .venv/dev.done
 types: .venv/dev.done
 	$(BIN)/mypy -p mmgraph
 
+# The site, in site/: pages, the API from docstrings, notebooks. Warnings are errors.
+docs: .venv/dev.done
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 # Every recipe, in full: docs/results.json and docs/results.md. About half an hour on one core.
 results: .venv/dev.done
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/results.py
@@ -46,7 +50,7 @@ bench: .venv/dev.done
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench.py
 
 clean:
-	rm -rf .venv runs dist build
+	rm -rf .venv runs dist build site
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mmgraph needs Python 3.11 or newer, got " + sys.version.split()[0] + "; name another with: make PYTHON=python3.12 demo")'

@@ -9,19 +9,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmgraph.blueprint import Recorded
 from mmgraph.encoders import Encoder
 from mmgraph.errors import ConfigError
 from mmgraph.functional import pool_reached
 from mmgraph.keys import weight_key
 from mmgraph.layers import Layer, Stack, edge_sets, gather_parts
 from mmgraph.schema import Schema, view
-from mmgraph.typing import Seen
+from mmgraph.typing import EdgeType, Seen
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
 
-class Aligner(nn.Module):
+class Aligner(Recorded):
     """Alignment's model: the same anchor, seen through each modality alone, as vectors that can be compared.
 
     1. *view*: for each view of the anchors, all other modalities are taken out of the graph, and the relations that
@@ -102,8 +103,11 @@ class Aligner(nn.Module):
     def hidden(self, graph: HeteroData, name: str) -> HeteroData:
         """Gives what one view may see of a graph: no other modality, and no relation made from one."""
         others = [one for one in self.schema.paths if one not in self.views[name]]
-        made = [(self.anchor, f"near_{one}", self.anchor) for one in others]
-        seen = view(graph, self.schema, hide=others, drop_edges=[edge for edge in made if edge in self.schema.edges])
+        made = [edge for one in others if (edge := (self.anchor, f"near_{one}", self.anchor)) in self.schema.edges]
+        if torch.compiler.is_exporting():
+            seen = _emptied(graph, self.schema, others, made)
+        else:
+            seen = view(graph, self.schema, hide=others, drop_edges=made)
         if self.anchor not in self.views[name] and "x" in seen[self.anchor]:
             seen[self.anchor].x = torch.zeros_like(seen[self.anchor].x)  # the anchors stay, what they carry does not
         return seen
@@ -137,6 +141,30 @@ class Aligner(nn.Module):
     def _map(self, space: str, source: str, seen: Seen) -> Seen:
         module = cast("nn.ModuleDict", self.projections[weight_key(space)])[weight_key(source)]
         return Seen(module(seen.states) * seen.present[:, None], seen.present)
+
+
+def _emptied(graph: HeteroData, schema: Schema, hide: Collection[str], drop_edges: Collection[EdgeType]) -> HeteroData:
+    """A view by sizes alone, as a program can be exported from it: whole types of nodes and edges are emptied.
+
+    Raises:
+        ConfigError: Some nodes hang on hidden ones, so that their rows would have to be looked at.
+    """
+    from torch_geometric.data import HeteroData
+
+    seen = HeteroData()
+    for node, spec in schema.nodes.items():
+        if found := [edge for edge in schema.edges if edge[1] == "of" and edge[2] in hide and edge[0] not in hide]:
+            raise ConfigError(f"A view that is exported must hide whole types, got nodes by {found[0]} on hidden ones")
+        keys = [*(["x"] if spec.channels else []), *spec.attributes]
+        seen[node].num_nodes = 0 if node in hide else graph[node].num_nodes
+        seen[node].update({key: graph[node][key][:0] if node in hide else graph[node][key] for key in keys})
+    for edge in schema.edges:
+        empty = edge in drop_edges or not {edge[0], edge[2]}.isdisjoint(hide)
+        for key in ("edge_index", "edge_weight", "edge_attr"):
+            if key in graph[edge]:
+                value = graph[edge][key]
+                seen[edge][key] = value.narrow(1 if key == "edge_index" else 0, 0, 0) if empty else value
+    return seen
 
 
 def _unit(seen: Seen) -> Tensor:

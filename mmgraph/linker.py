@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmgraph.blueprint import Recorded
 from mmgraph.encoders import Encoder
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.functional import pool_reached
@@ -35,7 +36,7 @@ class States(NamedTuple):
     relations: Tensor  # [2 * relations, channels of a relation]; the second half are the inverses
 
 
-class Linker(nn.Module):
+class Linker(Recorded):
     r"""Completion's model: from what entities carry, and the facts that join them, to the plausibility of any fact.
 
     1. *learn*: each entity has a vector of its own, and each relation and its inverse one.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from mmgraph.blueprint import Recorded
 from mmgraph.encoders import Encoder, Table
 from mmgraph.errors import ConfigError
 from mmgraph.functional import pool_reached
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
 
-class Model(nn.Module):
+class Model(Recorded):
     """A pipeline on graphs, from payloads to an answer at each anchor.
 
     1. *encode*: each node's payload becomes features.

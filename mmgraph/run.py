@@ -29,6 +29,8 @@ from mmgraph.recipe import Recipe, load_recipe
 from mmgraph.schema import Schema, view
 from mmgraph.search import anchor_labels, embed_new, index_subgraphs, parts_of, subgraph
 from mmgraph.train.evaluate import SHEET, WEIGHTS, evaluate
+from mmgraph.train.experiment import experiment
+from mmgraph.train.processes import Place
 from mmgraph.train.record import record
 from mmgraph.train.results import Results
 from mmgraph.train.trial import Given
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
     from mmgraph.report import Neighbourhood, Story
+    from mmgraph.trackers import Tracker
 
 FORMAT = "mmgraph.run/1"
 SHOWN = 12  # neighbours drawn in the report
@@ -70,42 +73,28 @@ class Run:
     facts: Mapping[str, Any]
 
     @classmethod
-    def execute(cls, recipe: Recipe, config: Any, folder: Path, *, progress: bool = False) -> Run:
+    def execute(
+        cls, recipe: Recipe, config: Any, folder: Path, *, tracker: Tracker | None = None, progress: bool = False
+    ) -> Run:
         """Carries out a recipe; in the folder of a killed run it goes on where that stopped.
+
+        Args:
+            recipe: What to carry out.
+            config: Its settings.
+            folder: Of the run.
+            tracker: Where its cells can be watched, see :mod:`mmgraph.trackers`.
+            progress: Show a bar.
 
         Raises:
             ConfigError: The folder holds a run with other settings.
         """
         _claim(folder, recipe, config)
-        module = recipe.module
-        objective = getattr(module, "make_objective", None)
-        transform, task = getattr(module, "make_transform", None), getattr(module, "make_task", None)
-        rivals = {
-            name: (lambda schema, make=make: make(config, schema))
-            for name, make in getattr(module, "RIVALS", {}).items()
-        }
-        rival_objectives = {
-            name: (lambda schema, make=make: make(config, schema))
-            for name, make in getattr(module, "RIVAL_OBJECTIVES", {}).items()
-        }
-        results = evaluate(
-            lambda run, fold: module.build(config, run, fold),
-            lambda schema: module.make_model(config, schema),
-            runs=config.runs,
-            folds=getattr(config, "folds", 1),
-            config=config.fit,
-            controls=getattr(module, "CONTROLS", None),
-            rivals=rivals,
-            make_objective=(lambda schema: objective(config, schema)) if objective else None,
-            rival_objectives=rival_objectives,
-            make_transform=(lambda schema: transform(config, schema)) if transform else None,
-            make_task=(lambda schema: task(config, schema)) if task else None,
-            metric=module.METRIC,
-            folder=folder,
-            progress=progress,
-        )
+        asked = experiment(recipe.module, config)
+        results = evaluate(**asked, folder=folder, tracker=tracker, progress=progress)
+        if not Place.here().leads:  # of several processes, the first one writes
+            return cls(folder, recipe, config, results, {})
         write_json(folder / "results.json", results.to_json())
-        given = module.build(config, 0, 0)
+        given = asked["build"](0, 0)
         _save_graph(given, folder)
         facts = {
             **record(),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor, nn
 
+from mmgraph.blueprint import Recorded
 from mmgraph.decoders.generative import Generative
 from mmgraph.decoders.translation import Translation
 from mmgraph.encoders import Encoder
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
 
-class Translator(nn.Module):
+class Translator(Recorded):
     """Translation's model: one node of a sample is hidden, and its payload is made from what is left of the sample.
 
     1. *hide*: the target's nodes are taken out of the graph, and the relations that were made from them

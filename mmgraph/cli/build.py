@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -29,6 +29,7 @@ class Options:
     Examples:
         mmgraph build graph.toml -o shop
         mmgraph build glyphs --with task=all -o glyphs
+        mmgraph build graph.toml -o shop --engine ray --workers 4
     """
 
     graph: tyro.conf.Positional[str]
@@ -41,6 +42,14 @@ class Options:
     """Stop at the first cell that can't be read, instead of setting it aside."""
     cache: Path | None = None
     """Where features are kept; by default the user's cache."""
+    engine: Literal["local", "ray"] = "local"
+    """Who encodes: processes of this machine, or a Ray cluster. The graph has the same bits."""
+    workers: int = 1
+    """How many processes encode."""
+    address: str | None = None
+    """Of a running Ray cluster; without one, Ray is started on this machine for the build."""
+    shared: bool = False
+    """Workers read pictures and recordings themselves: all machines see the folder under the same path."""
 
 
 def main(words: Sequence[str]) -> None:
@@ -54,6 +63,10 @@ def main(words: Sequence[str]) -> None:
             cache=FeatureCache(options.cache) if options.cache else None,
             strict=options.strict,
             progress=sys.stderr.isatty(),
+            engine=options.engine,
+            workers=options.workers,
+            address=options.address,
+            shared=options.shared,
         )
     except TooManyRejectedError as error:
         out = options.out.absolute()

@@ -13,6 +13,7 @@ COMMANDS = {
     "build": "make a graph from tables, pictures, recordings and texts",
     "describe": "say what a graph or a collection holds, and show it on a page",
     "run": "carry a recipe out: train a model beside its controls, write scores, index and report",
+    "tune": "look for the settings of a recipe that do best on validation",
     "ls": "list the recipes, the datasets and the runs",
     "fill": "make a modality that samples lack from those that they have, marked as made",
     "index": "make a built graph quick to search, or search it by a trained model",
@@ -20,6 +21,7 @@ COMMANDS = {
     "serve": "open a page to search a built graph with, and a JSON API, on this machine",
     "explain": "say why the model of a run says what it says of a subject, by modality, node and edge",
     "report": "write the HTML report of a run again, and say where it is",
+    "push": "put the model of a run into a folder or on the hub, where it loads without the recipe",
     "sweep": "take modalities away from a recipe's data, and see what each way of dealing with it is worth",
 }
 
@@ -41,9 +43,11 @@ examples:
   mmgraph describe shop --html shop.html
   mmgraph search shop --text "a red mug" -k 5
   mmgraph run population_wdbc --runs 3 --population.k 5
+  mmgraph tune population_wdbc --choose population.k=3,10,30 --runs 3
   mmgraph search runs/population_wdbc-1a2b3c4d --id patient-007 -k 5
   mmgraph explain runs/population_wdbc-1a2b3c4d --id patient-007
   mmgraph report runs/population_wdbc-1a2b3c4d
+  mmgraph push runs/population_wdbc-1a2b3c4d models/wdbc
   mmgraph sweep missing population_wdbc --rates 0 0.5 --how leave token
 
 exit codes:

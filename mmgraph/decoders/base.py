@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from mmgraph.blueprint import Recorded
 from mmgraph.errors import ConfigError
 
 
-class Decoder(nn.Module, ABC):
+class Decoder(Recorded, ABC):
     """From the states of anchors to a payload of theirs: ``decoder(states) -> [rows, *shape]``.
 
     It answers in scaled values, ``(payload - centre) / scale``, in which errors are counted; :meth:`decode` gives

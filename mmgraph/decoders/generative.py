@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
+from mmgraph.blueprint import Recorded
 from mmgraph.typing import Sources
 
 
-class Generative(nn.Module, ABC):
+class Generative(Recorded, ABC):
     """Makes the payload of a hidden node from the nodes around it.
 
     Promises: a row is read by itself; a node that is not present has no influence; a row without any node gets what is

@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmgraph.blueprint import Recorded
 from mmgraph.errors import ConfigError
 from mmgraph.keys import weight_key
 
 
-class Heads(nn.Module):
+class Heads(Recorded):
     """One module a target, each asked the same: ``heads(input) -> {target: [rows, outputs]}``.
 
     As the head of a :class:`~mmgraph.model.Model`, all targets share all that comes before: *hard* parameter

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmgraph.blueprint import Recorded
 from mmgraph.errors import ArtifactError, ConfigError, DataError
 from mmgraph.files import check_seal
 from mmgraph.optional import require
@@ -21,7 +23,20 @@ _BLOCKS = ("transformer.h", "model.layers", "gpt_neox.layers", "model.decoder.la
 _FIRST = 2  # number of the LM's piece 0
 
 
-class LanguageModel(nn.Module):
+@dataclass(frozen=True)
+class LanguageShape:
+    """What a language model is made like, without its weights: what a blueprint says of one.
+
+    Args:
+        config: The config of transformers.
+        pieces: How many pieces the tokenizer has.
+    """
+
+    config: Mapping[str, Any]
+    pieces: int
+
+
+class LanguageModel(Recorded):
     r"""A causal language model of transformers from a local folder, as a part of decoders: nothing is downloaded.
 
     Our numbers are its own: 0 (begin) is read as its first piece (``bos``, or the end where it has none), 1 is its end
@@ -30,11 +45,11 @@ class LanguageModel(nn.Module):
     others are exactly the model's.
 
     Frozen it stays as it is: no gradient, and no dropout while its parent trains; gradients flow through it. Its
-    weights are in the state dict, as all others: a saved decoder is whole, and restoring it needs the folder for the
-    shape alone.
+    weights are in the state dict, as all others: a saved decoder is whole.
 
     Args:
         folder: With ``config.json``, weights in safetensors and ``tokenizer.json``; see :func:`train_language_model`.
+            A :class:`LanguageShape` makes one with weights drawn at random, to restore others into.
         frozen: Whether it is left as it is.
 
     Attributes:
@@ -57,10 +72,11 @@ class LanguageModel(nn.Module):
         (torch.Size([1, 3]), False)
     """
 
-    def __init__(self, folder: str | Path, *, frozen: bool = True) -> None:
+    def __init__(self, folder: str | Path | LanguageShape, *, frozen: bool = True) -> None:
         super().__init__()
         self.frozen = frozen
-        self.model, pieces = _load(Path(folder))
+        self.model, pieces = _shaped(folder) if isinstance(folder, LanguageShape) else _load(Path(folder))
+        folder = "shape" if isinstance(folder, LanguageShape) else folder
         config = self.model.config
         end = config.eos_token_id[0] if isinstance(config.eos_token_id, list) else config.eos_token_id
         if end is None or not 0 <= end < pieces:
@@ -79,6 +95,11 @@ class LanguageModel(nn.Module):
     def train(self, mode: bool = True) -> LanguageModel:
         """Sets the mode; a frozen model stays in that of evaluation."""
         return super().train(mode and not self.frozen)
+
+    def _described(self) -> dict[str, Any]:
+        config = self.model.config.to_dict()
+        config.pop("_name_or_path", None)  # where it was
+        return {"folder": LanguageShape(config, self.vocabulary - _FIRST)}
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -221,6 +242,19 @@ def _load(folder: Path) -> tuple[Any, int]:
             f"The tokenizer in {str(folder)!r} must have at most as many pieces as the model, {size}, got {pieces}"
         )
     return model, pieces
+
+
+def _shaped(shape: LanguageShape) -> tuple[Any, int]:
+    """A model with weights drawn at random."""
+    transformers = require("transformers", extra="text")
+    config = dict(shape.config)
+    try:
+        made = transformers.AutoModelForCausalLM.from_config(
+            transformers.AutoConfig.for_model(config.pop("model_type"), **config), dtype=torch.float32
+        )
+    except Exception as error:  # transformers raises nothing narrower
+        raise ConfigError(f"config must be one of a causal language model that transformers knows: {error}") from None
+    return made, shape.pieces
 
 
 def _check_folder(folder: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from mmgraph.blueprint import Recorded
 from mmgraph.errors import ConfigError
 
 
-class Probe(nn.Module):
+class Probe(Recorded):
     """A linear map of states through which no gradient flows: it reads a representation, and does not shape it.
 
     So a representation that was learned without labels is judged (Alain & Bengio 2016, Understanding intermediate

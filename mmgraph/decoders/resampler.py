@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmgraph.blueprint import Recorded
 from mmgraph.errors import ConfigError
 
 
@@ -54,7 +55,7 @@ class CrossAttention(nn.Module):
         return result
 
 
-class Resampler(nn.Module):
+class Resampler(Recorded):
     r"""Learned vectors that attend to the nodes and to themselves: any number of nodes becomes ``latents`` vectors.
 
     .. math:: z \leftarrow z + \mathrm{attention}(\mathrm{LN}\,z;\; [\mathrm{LN}\,x; \mathrm{LN}\,z]), \qquad

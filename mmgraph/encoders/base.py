@@ -5,15 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from torch import nn
-
+from mmgraph.blueprint import Recorded
 from mmgraph.typing import Features
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(Recorded, ABC):
     """Payload to features: ``encoder(graph) -> {type: [rows, channels]}``.
 
     Promises: a row of features for each node; types with zero rows work; a view works; changing the payload of

@@ -7,12 +7,14 @@ import json
 import math
 import os
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -44,6 +46,27 @@ class Encoded:
     rejected: dict[int, str]
     cached: int = 0
     made: int = 0
+
+
+Job: TypeAlias = Mapping[int, Any]
+"""Payloads that are encoded together, all different: number among all payloads → payload."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Args:
+        features: One row for each payload that could be encoded, in the job's order, ``[good, ...]``.
+        rejected: Number of a payload → why it could not be encoded.
+    """
+
+    features: Tensor
+    rejected: Mapping[int, str]
+
+
+Through: TypeAlias = Callable[[Iterator[Job]], Iterator[Outcome]]
+"""Carries jobs out, wherever it may be, and gives their outcomes in the order of the jobs."""
 
 
 class Frozen(ABC, Generic[Payload, Prepared]):
@@ -142,6 +165,7 @@ class Frozen(ABC, Generic[Payload, Prepared]):
         *,
         cache: FeatureCache | None = None,
         progress: Callable[[int], object] | None = None,
+        through: Through | None = None,
     ) -> Encoded:
         """Encodes the payloads that can be encoded, and says why others can't.
 
@@ -152,6 +176,7 @@ class Frozen(ABC, Generic[Payload, Prepared]):
             payloads: What to encode; read one by one, at most a chunk is held at once.
             cache: Where features are looked up and kept; ``None`` for nowhere.
             progress: Called with the number of payloads that are done, after each chunk.
+            through: Who encodes; the chunks, and so the bits, are the same whoever it is. ``None`` for this process.
 
         Raises:
             DataError: One payload in place of several, or :meth:`encode` gave another shape.
@@ -162,13 +187,51 @@ class Frozen(ABC, Generic[Payload, Prepared]):
                 f"payloads must be a sequence of payloads, got one {type(payloads).__name__}; wrap it in []"
             )
         work = _Work(self, cache)
-        source = iter(payloads)
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            while chunk := list(islice(source, self.chunk)):
-                work.take(chunk, threads)
-                if progress is not None:
-                    progress(len(chunk))
+            through = through or (lambda jobs: (carry_out(self, job, threads) for job in jobs))
+            for outcome in through(work.jobs(iter(payloads), threads, progress or (lambda _: None))):
+                work.take(outcome)
         return work.result()
+
+
+def carry_out(encoder: Frozen, job: Job, threads: ThreadPoolExecutor) -> Outcome:
+    """Prepares and encodes the payloads of a job.
+
+    Raises:
+        DataError: :meth:`Frozen.encode` gave another shape.
+
+    Example:
+        >>> from mmgraph.encoders import Function
+        >>> lengths = Function(
+        ...     lambda texts: [[len(text)] for text in texts], name="length", revision="1", modality="text", channels=1
+        ... )
+        >>> with ThreadPoolExecutor(1) as threads:
+        ...     carry_out(lengths, {4: "owl", 7: "horse"}, threads).features.tolist()
+        [[3.0], [5.0]]
+    """
+    rejected: dict[int, str] = {}
+    prepared: list[Any] = []
+    for number, (value, reason) in zip(
+        job, _in_threads(threads, partial(_prepare, encoder), [*job.values()]), strict=True
+    ):
+        if reason is not None:
+            rejected[number] = reason
+        else:
+            prepared.append(value)
+    if not prepared:
+        return Outcome(torch.empty(0, *encoder.shape, dtype=encoder.dtype), rejected)
+    with torch.no_grad():
+        made = encoder.encode(prepared).detach().to("cpu", encoder.dtype).contiguous()
+    if made.shape != (len(prepared), *encoder.shape):
+        raise DataError(f"encode must give {[len(prepared), *encoder.shape]} numbers, got {list(made.shape)}")
+    return Outcome(made, rejected)
+
+
+def _prepare(encoder: Frozen, payload: Any) -> tuple[Any, str | None]:
+    try:
+        return encoder.prepare(payload), None
+    except DataError as error:
+        return None, str(error)
 
 
 @dataclass
@@ -180,32 +243,43 @@ class _Work:
     place: dict[bytes, int | str] = field(default_factory=dict)  # digest → row of the distinct, or why there is none
     matrices: list[Tensor] = field(default_factory=list)
     keys: list[bytes | str] = field(default_factory=list)  # digest of each payload, or why it has none
+    sent: deque[tuple[dict[int, bytes], Callable[[], object]]] = field(default_factory=deque)  # jobs without an outcome
+    waiting: set[bytes] = field(default_factory=set)  # the digests in them
+    rows: int = 0
     cached: int = 0
     made: int = 0
 
-    def take(self, payloads: list[Any], threads: ThreadPoolExecutor) -> None:
-        """Encodes a chunk."""
-        fresh: dict[bytes, Any] = {}
-        for payload, key in zip(payloads, _in_threads(threads, self._key, payloads), strict=True):
-            self.keys.append(key)
-            if isinstance(key, bytes) and key not in self.place:
-                fresh.setdefault(key, payload)
-        known = self.cache.get(self.encoder.identity, list(fresh)) if self.cache and fresh else {}
-        self._add(list(known), self._unpack(list(known.values())))
-        self.cached += len(known)
-        wanted = {key: payload for key, payload in fresh.items() if key not in known}
-        prepared: dict[bytes, Any] = {}
-        for key, (value, reason) in zip(wanted, _in_threads(threads, self._prepare, [*wanted.values()]), strict=True):
-            if reason is not None:
-                self.place[key] = reason
-            else:
-                prepared[key] = value
-        if prepared:
-            made = self._encode(list(prepared.values()))
+    def jobs(
+        self, payloads: Iterator[Any], threads: ThreadPoolExecutor, progress: Callable[[int], object]
+    ) -> Iterator[Job]:
+        """What is left to encode of each chunk: neither seen before nor in the cache."""
+        while chunk := list(islice(payloads, self.encoder.chunk)):
+            numbers = self._fresh(chunk, threads)
+            known = self.cache.get(self.encoder.identity, list(numbers)) if self.cache and numbers else {}
+            self._add(list(known), self._unpack(list(known.values())))
+            self.cached += len(known)
+            wanted = {number: key for key, number in numbers.items() if key not in known}
+            first = len(self.keys) - len(chunk)
+            done = partial(progress, len(chunk))
+            if not wanted:
+                done()
+                continue
+            self.sent.append((wanted, done))
+            self.waiting.update(wanted.values())
+            yield {number: chunk[number - first] for number in wanted}
+
+    def take(self, outcome: Outcome) -> None:
+        """The outcome of the first job that has none yet: kept at once."""
+        wanted, done = self.sent.popleft()
+        self.waiting.difference_update(wanted.values())
+        self.place.update((wanted[number], reason) for number, reason in outcome.rejected.items())
+        good = [key for number, key in wanted.items() if number not in outcome.rejected]
+        if good:
             if self.cache:
-                self.cache.put(self.encoder.identity, dict(zip(prepared, self._pack(made), strict=True)))
-            self._add(list(prepared), made)
-            self.made += len(prepared)
+                self.cache.put(self.encoder.identity, dict(zip(good, self._pack(outcome.features), strict=True)))
+            self._add(good, outcome.features)
+            self.made += len(good)
+        done()
 
     def result(self) -> Encoded:
         """What became of all payloads."""
@@ -223,22 +297,18 @@ class _Work:
         except DataError as error:
             return str(error)
 
-    def _prepare(self, payload: Any) -> tuple[Any, str | None]:
-        try:
-            return self.encoder.prepare(payload), None
-        except DataError as error:
-            return None, str(error)
-
-    def _encode(self, prepared: list[Any]) -> Tensor:
-        with torch.no_grad():
-            made = self.encoder.encode(prepared).detach().to("cpu", self.encoder.dtype).contiguous()
-        if made.shape != (len(prepared), *self.encoder.shape):
-            raise DataError(f"encode must give {[len(prepared), *self.encoder.shape]} numbers, got {list(made.shape)}")
-        return made
+    def _fresh(self, payloads: list[Any], threads: ThreadPoolExecutor) -> dict[bytes, int]:
+        """The digests that were not seen before → the number of their payload."""
+        fresh: dict[bytes, int] = {}
+        for key in _in_threads(threads, self._key, payloads):
+            if isinstance(key, bytes) and key not in self.place and key not in self.waiting:
+                fresh.setdefault(key, len(self.keys))
+            self.keys.append(key)
+        return fresh
 
     def _add(self, keys: list[bytes], matrix: Tensor) -> None:
-        first = sum(map(len, self.matrices))
-        self.place.update(zip(keys, range(first, first + len(keys)), strict=True))
+        self.place.update(zip(keys, range(self.rows, self.rows + len(keys)), strict=True))
+        self.rows += len(keys)
         self.matrices += [matrix] if len(keys) else []
 
     def _pack(self, matrix: Tensor) -> Iterator[bytes]:

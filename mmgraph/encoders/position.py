@@ -62,7 +62,7 @@ class Positions(Encoder):
         features = dict(self.encoder(graph))
         for node in self.nodes:
             position = graph[node].get(self.name)
-            if position is None or position.shape != (len(features[node]),):
+            if position is None or position.shape != (features[node].shape[0],):
                 got = "none" if position is None else list(position.shape)
                 raise DataError(
                     f"{node!r} must have {self.name} [{len(features[node])}], a number a node, got {got}; "

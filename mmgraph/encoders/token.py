@@ -59,6 +59,6 @@ class LearnedToken(Encoder):
         features = dict(self.encoder(graph))
         for node in self.nodes:
             state = features[node]
-            filled = graph[node].get("filled", state.new_zeros(len(state), dtype=torch.bool))
+            filled = graph[node].get("filled", state.new_zeros(state.shape[0], dtype=torch.bool))
             features[node] = torch.where(filled[:, None], self.token[weight_key(node)].to(state.dtype), state)
         return features

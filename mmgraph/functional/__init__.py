@@ -21,7 +21,7 @@ from mmgraph.functional.contrastive import edge_nce, masked_nce, mined_pairs, si
 from mmgraph.functional.correlation import CCA, cca, correlation_loss
 from mmgraph.functional.decoding import beam, greedy, nucleus
 from mmgraph.functional.dense import product
-from mmgraph.functional.distributed import gather_edges, gather_rows
+from mmgraph.functional.distributed import gather_edges, gather_rows, share_mean, sum_over
 from mmgraph.functional.fusion import (
     attention_parts,
     bilinear_parts,
@@ -168,6 +168,7 @@ __all__ = [
     "readout",
     "relational",
     "rouge_l",
+    "share_mean",
     "sigmoid_nce",
     "signed_root",
     "sinkhorn",
@@ -175,6 +176,7 @@ __all__ = [
     "stretch",
     "structure_ranking",
     "subgraphs",
+    "sum_over",
     "sum_parts",
     "symmetric_norm",
     "transformed_pairs",

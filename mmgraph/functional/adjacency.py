@@ -50,7 +50,9 @@ class Adjacency:
 
     def __init__(self, index: Tensor, num_sources: int, num_targets: int) -> None:
         self.num_sources, self.num_targets = num_sources, num_targets
-        if num_sources == num_targets == index.shape[1] and _is_identity(index):
+        if torch.compiler.is_exporting():
+            _leave(self, index)
+        elif num_sources == num_targets == index.shape[1] and _is_identity(index):
             self.is_identity = True  # so is a batch of samples that each have the modality: nothing to sort
             self.order = torch.arange(num_targets, device=index.device)
             self.offsets = torch.arange(num_targets + 1, dtype=_dtype(num_targets), device=index.device)
@@ -74,6 +76,10 @@ class Adjacency:
         made = [cls.__new__(cls) for _ in edges]
         for one, (_, num_sources, num_targets) in zip(made, edges, strict=True):
             one.num_sources, one.num_targets = num_sources, num_targets
+        if torch.compiler.is_exporting():
+            for one, (index, *_) in zip(made, edges, strict=True):
+                _leave(one, index)
+            return made
         _sort(made, [index[0] for index, *_ in edges], [index[1] for index, *_ in edges])
         turned = _Turned(made)
         for number, one in enumerate(made):
@@ -83,7 +89,7 @@ class Adjacency:
     @property
     def num_edges(self) -> int:
         """Number of edges."""
-        return len(self.sources)
+        return self.sources.shape[0]
 
     @property
     def transposed(self) -> Adjacency:
@@ -93,6 +99,8 @@ class Adjacency:
     @property
     def degree(self) -> Tensor:
         """How many edges point at each target, ``[targets]``."""
+        if torch.compiler.is_exporting():
+            return self.targets.new_zeros(self.num_targets).index_add(0, self.targets, torch.ones_like(self.targets))
         return self.offsets.diff()
 
     @cached_property
@@ -129,6 +137,13 @@ class _Turned:
         for number, one in enumerate(made):
             one._turned, one._number = turned, number
         return made
+
+
+def _leave(edges: Adjacency, index: Tensor) -> None:
+    """Leaves edges as they are, for a program that is exported: it knows no sums over sorted runs."""
+    edges.sources, edges.targets = index[0], index[1]
+    edges.order = torch.arange(index.shape[1], device=index.device)
+    edges.is_identity = False
 
 
 def _sort(edges: Sequence[Adjacency], sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from mmgraph.functional.adjacency import Adjacency
 from mmgraph.functional.attention_blocks import Block, Blocks, Side, find_blocks
-from mmgraph.functional.message import BLOCK_BYTES, sums
+from mmgraph.functional.message import BLOCK_BYTES, edge_softmax, sums
 
 
 def attention(
@@ -68,6 +68,8 @@ def attention(
     _check(query, key, value, edges, heads, bias)
     query, key, value = (_cast(x) for x in (query, key, value))
     bias = None if bias is None else bias.to(query.dtype)
+    if torch.compiler.is_exporting():
+        return _plainly(query, key, value, edges, heads, bias)
     blocks = find_blocks(edges) if blocks is None else blocks
     if not blocks.dense:
         return _sparse(query, key, value, edges, heads, bias, dropout)
@@ -112,15 +114,25 @@ def attention_weights(
 
 def _check(query: Tensor, key: Tensor, value: Tensor, edges: Adjacency, heads: int, bias: Tensor | None) -> None:
     for name, x, rows in (("query", query, edges.num_targets), ("key", key, edges.num_sources)):
-        if x.dim() != 2 or len(x) != rows:
+        if x.dim() != 2 or x.shape[0] != rows:
             raise ValueError(f"{name} must have a row for each of the {rows} nodes, got {list(x.shape)}")
-    if key.shape[1] != query.shape[1] or len(value) != len(key):
+    if key.shape[1] != query.shape[1] or value.shape[0] != key.shape[0]:
         shapes = [list(x.shape) for x in (query, key, value)]
         raise ValueError(f"query, key and value must be [targets, c], [sources, c] and [sources, d], got {shapes}")
     if heads < 1 or query.shape[1] % heads or value.shape[1] % heads:
         raise ValueError(f"heads must divide the {query.shape[1]} and {value.shape[1]} channels, got {heads}")
     if bias is not None and bias.shape != (edges.num_edges,):
         raise ValueError(f"bias must be one number an edge, [{edges.num_edges}], got {list(bias.shape)}")
+
+
+def _plainly(query: Tensor, key: Tensor, value: Tensor, edges: Adjacency, heads: int, bias: Tensor | None) -> Tensor:
+    """The same in steps that a program can be exported from, without dropout; edges are in the order given."""
+    sources, targets = edges.sources, edges.targets
+    q, k, v = (x.unflatten(1, (heads, -1)) for x in (query, key, value))
+    scores = (q.index_select(0, targets) * k.index_select(0, sources)).sum(dim=2) / math.sqrt(q.shape[2])
+    alpha = edge_softmax(scores if bias is None else scores + bias[:, None], edges)  # [edges, heads]
+    sent = (alpha[:, :, None] * v.index_select(0, sources)).flatten(1)
+    return sent.new_zeros(query.shape[0], value.shape[1]).index_add(0, targets, sent)
 
 
 def _cast(x: Tensor) -> Tensor:

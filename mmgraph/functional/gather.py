@@ -24,9 +24,10 @@ def gather(x: Tensor, edges: Adjacency, present: Tensor | None = None) -> tuple[
         >>> part.flatten().tolist(), present.tolist()
         ([0.0, 2.0], [False, True])
     """
-    if present is not None and not bool(present.all()):
+    exporting = torch.compiler.is_exporting()
+    if present is not None and (exporting or not bool(present.all())):
         counts = present.index_select(0, edges.sources).to(x.dtype)  # [edges], by target
         return spread(x, edges, mean_weight(edges, counts)), mass(edges, counts, like=x) > 0
     if edges.is_identity:
-        return x, x.new_ones(len(x), dtype=torch.bool)
+        return x, x.new_ones(x.shape[0], dtype=torch.bool)
     return aggregate(x, edges, reduce="mean"), edges.degree > 0

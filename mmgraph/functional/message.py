@@ -49,14 +49,14 @@ def aggregate(x: Tensor, edges: Adjacency, *, weight: Tensor | None = None, redu
         >>> aggregate(x, Adjacency(index, 3, 3), reduce="mean").flatten().tolist()
         [1.5, 4.0, 0.0]
     """
-    if len(x) != edges.num_sources:
+    if x.shape[0] != edges.num_sources:
         raise ValueError(f"x must have a row for each of the {edges.num_sources} sources, got {list(x.shape)}")
     if weight is not None and weight.shape != (edges.num_edges,):
         raise ValueError(f"weight must be one number an edge, [{edges.num_edges}], got {list(weight.shape)}")
     if (weight is None) if reduce == "softmax" else (weight is not None and reduce == "max"):
         raise ValueError(f"reduce={reduce!r} takes {'scores as' if weight is None else 'no'} weight")
     if reduce == "max":
-        return _Max.apply(x, edges)
+        return _largest(x, edges) if torch.compiler.is_exporting() else _Max.apply(x, edges)
     if reduce == "softmax":
         assert weight is not None
         weight = edge_softmax(weight, edges)
@@ -82,6 +82,8 @@ def spread(x: Tensor, edges: Adjacency, values: Tensor | None = None) -> Tensor:
         >>> spread(torch.tensor([[1.0], [2.0]]), edges, torch.tensor([10.0, 100.0])).flatten().tolist()
         [20.0, 100.0]
     """
+    if torch.compiler.is_exporting():
+        return _added(x.index_select(0, edges.sources), edges, values)
     return _Sum.apply(x, None if values is None else values.to(x.dtype), edges)
 
 
@@ -117,12 +119,17 @@ def edge_softmax(scores: Tensor, edges: Adjacency) -> Tensor:
         >>> edge_softmax(torch.tensor([5.0, 1.0, 1.0]), Adjacency(torch.tensor([[0, 1, 2], [0, 1, 1]]), 3, 2))
         tensor([1.0000, 0.5000, 0.5000])
     """
-    target = torch.empty_like(edges.targets).scatter_(0, edges.order, edges.targets).long()  # [edges], as given
+    target = torch.empty_like(edges.targets).scatter(0, edges.order, edges.targets).long()  # [edges], as given
     shape = (edges.num_targets, *scores.shape[1:])
     rows = target.reshape(-1, *[1] * (scores.dim() - 1)).expand_as(scores)
     top = scores.detach().new_full(shape, -torch.inf).scatter_reduce(0, rows, scores.detach(), "amax")
+    if torch.compiler.is_exporting():  # edges that weigh nothing are still there, with scores of minus infinity
+        top = top.clamp_min(torch.finfo(top.dtype).min)
     grown = (scores - top.index_select(0, target)).exp()
-    return grown / grown.new_zeros(shape).index_add(0, target, grown).index_select(0, target)
+    total = grown.new_zeros(shape).index_add(0, target, grown)
+    if torch.compiler.is_exporting():
+        total = total.clamp_min(torch.finfo(total.dtype).tiny)
+    return grown / total.index_select(0, target)
 
 
 def mass(edges: Adjacency, values: Tensor | None = None, *, like: Tensor) -> Tensor:
@@ -135,6 +142,8 @@ def mass(edges: Adjacency, values: Tensor | None = None, *, like: Tensor) -> Ten
     """
     if values is None:
         return edges.degree.to(like.dtype)
+    if torch.compiler.is_exporting():
+        return like.new_zeros(edges.num_targets).index_add(0, edges.targets, values.to(like.dtype))
     return sums(like.new_ones(edges.num_sources, 1), edges, values.detach().to(like.dtype)).flatten()
 
 
@@ -149,6 +158,8 @@ def degree(
         >>> degree(torch.tensor([[0, 1], [2, 2]]), 3)
         tensor([0., 0., 2.])
     """
+    if weight is None and torch.compiler.is_exporting():
+        weight = torch.ones_like(index[1], dtype=dtype or torch.get_default_dtype())
     if weight is None:
         return torch.bincount(index[1], minlength=num_targets).to(dtype or torch.get_default_dtype())
     return weight.new_zeros(num_targets).index_add(0, index[1], weight)
@@ -294,6 +305,20 @@ def dots(x: Tensor, y: Tensor, edges: Adjacency) -> Tensor:
         for sources, targets in zip(edges.sources.split(step), edges.targets.split(step), strict=True)
     ]
     return torch.cat(parts)
+
+
+def _added(sent: Tensor, edges: Adjacency, values: Tensor | None) -> Tensor:
+    """Sums of what each edge sends, in steps that a program can be exported from."""
+    sent = sent if values is None else sent * values.to(sent.dtype)[:, None]
+    return sent.new_zeros(edges.num_targets, sent.shape[1]).index_add(0, edges.targets, sent)
+
+
+def _largest(x: Tensor, edges: Adjacency) -> Tensor:
+    """The largest of each channel, likewise; zeros where no edge points."""
+    sent = x.index_select(0, edges.sources)
+    least = x.new_full((edges.num_targets, x.shape[1]), torch.finfo(x.dtype).min)
+    top = least.scatter_reduce(0, edges.targets[:, None].expand_as(sent), sent, "amax")
+    return torch.where(edges.degree[:, None] > 0, top, 0.0)
 
 
 class _Sum(torch.autograd.Function):

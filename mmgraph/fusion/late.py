@@ -71,6 +71,6 @@ class Late(Fusion):
         answers = {name: self.heads[weight_key(name)](heard[name]) for name in self.widths}  # [anchors, channels]
         if self.scores is None:
             return sum_parts(answers, present, mean=self.weights == "mean")
-        anchors = len(next(iter(parts.values())))
+        anchors = next(iter(parts.values())).shape[0]
         scores = {name: one.expand(anchors) for name, one in zip(self.widths, self.scores, strict=True)}
         return mix_parts(answers, scores, present)

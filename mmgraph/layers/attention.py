@@ -13,6 +13,7 @@ from mmgraph.errors import ConfigError, DataError
 from mmgraph.functional.adjacency import Adjacency
 from mmgraph.functional.attention import attention, attention_weights
 from mmgraph.functional.attention_blocks import Blocks, find_blocks
+from mmgraph.functional.message import mass
 from mmgraph.keys import weight_key
 from mmgraph.layers.base import Activation, Layer, check_relations, keep, node_types
 from mmgraph.typing import EdgeSets, EdgeType, Features, NodeType
@@ -200,8 +201,8 @@ class Attention(Layer):
     def _joint(self, features: Features, edges: EdgeSets) -> _Joint:
         """The edges of all relations as one set, found once for as long as they are kept."""
         told = self.relations if self.share == "relation" else self.sources
-        sources = _starts([len(features[_source(name)]) for name in told])
-        targets = _starts([len(features[node]) for node in self.targets])
+        sources = _starts([features[_source(name)].shape[0] for name in told])
+        targets = _starts([features[node].shape[0] for node in self.targets])
         first, then = dict(zip(told, sources, strict=False)), dict(zip(self.targets, targets, strict=False))
         shifts = [(first[r if self.share == "relation" else r[0]], then[r[2]]) for r in self.relations]
         size = (sources[-1], targets[-1])
@@ -226,8 +227,8 @@ def _join(
 ) -> _Joint:
     index = torch.cat(
         [
-            edges[r].index + edges[r].index.new_tensor(shift)[:, None]
-            for r, shift in zip(relations, shifts, strict=True)
+            torch.stack([edges[r].index[0] + source, edges[r].index[1] + target])
+            for r, (source, target) in zip(relations, shifts, strict=True)
         ],
         dim=1,
     )
@@ -235,11 +236,14 @@ def _join(
     if any(edges[relation].weight is not None for relation in relations):
         weight = torch.cat([_weight(edges, relation) for relation in relations])
         there = weight > 0
-        if not bool(there.all()):
+        if not torch.compiler.is_exporting() and not bool(there.all()):
             kept, rows = there, there.nonzero().flatten()
             index, weight = index.index_select(1, rows), weight.index_select(0, rows)
         bias = weight.log()
     joined = Adjacency(index, *size)
+    if torch.compiler.is_exporting():  # which looks into no number
+        lonely = mass(joined, None if bias is None else weight, like=torch.empty(0)) <= 0
+        return _Joint(joined, Blocks((), None), bias, kept, lonely[:, None])
     lonely = joined.degree == 0
     return _Joint(joined, find_blocks(joined), bias, kept, lonely[:, None] if bool(lonely.any()) else None)
 
@@ -248,7 +252,7 @@ def _weight(edges: EdgeSets, relation: EdgeType) -> Tensor:
     index, weight = edges[relation]
     if weight is None:
         return torch.ones(index.shape[1], device=index.device)
-    if bool((~(weight >= 0) | weight.isinf()).any()):
+    if not torch.compiler.is_exporting() and bool((~(weight >= 0) | weight.isinf()).any()):
         wrong = weight.detach()[~(weight >= 0) | weight.isinf()]
         raise DataError(
             f"Attention reads a weight as a number of edges, which must be finite and at least 0, got "
@@ -260,7 +264,7 @@ def _weight(edges: EdgeSets, relation: EdgeType) -> Tensor:
 def _stack(features: Features, nodes: Sequence[NodeType]) -> tuple[Tensor, list[int]]:
     """The states of some types, one below the other, and how many rows each has."""
     states = [features[node] for node in nodes]
-    return torch.cat(states), [len(state) for state in states]
+    return torch.cat(states), [state.shape[0] for state in states]
 
 
 def _source(name: NodeType | EdgeType) -> NodeType:

@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from mmgraph.blueprint import Recorded
 from mmgraph.errors import ConfigError
 from mmgraph.functional.adjacency import Adjacency
 from mmgraph.functional.message import mean_weight
@@ -22,7 +24,7 @@ Activation: TypeAlias = Callable[[Tensor], Tensor]
 Made = TypeVar("Made")
 
 
-class Layer(nn.Module, ABC):
+class Layer(Recorded, ABC):
     """One or more rounds of message passing: ``layer(features, edges) -> features``.
 
     Promises: permuting the nodes permutes the result; a node without neighbours keeps a finite state; edge
@@ -89,7 +91,7 @@ def keep(edges: EdgeSets, key: Hashable, make: Callable[[], Made]) -> Made:
         >>> keep(edges, "sorted", lambda: [1]) is keep(edges, "sorted", lambda: [1])
         True
     """
-    if not isinstance(edges, Edges):
+    if not isinstance(edges, Edges) or torch.compiler.is_exporting():
         return make()
     if key not in edges.made:
         edges.made[key] = make()
@@ -111,7 +113,7 @@ def adjacency(edges: EdgeSets, relation: EdgeType, num_sources: int, num_targets
 
 def arriving(edges: EdgeSets, relations: Sequence[EdgeType], features: Features, *, reduce: str) -> list[Relation]:
     """Some relations, with edges sorted and the weights that make of their sum what is asked for."""
-    rows = {node: len(state) for node, state in features.items()}
+    rows = {node: state.shape[0] for node, state in features.items()}
     specs = [(edges[r].index, rows[r[0]], rows[r[2]]) for r in relations]
     key = (tuple(relations), *(spec[1:] for spec in specs))
     found = keep(edges, ("sorted", *key), lambda: Adjacency.several(specs))

@@ -137,7 +137,7 @@ class GCN(Layer):
 
     def _normalised(self, features: Features, edges: EdgeSets) -> list[Relation]:
         """The relations, with edges sorted, loops included, and their weights."""
-        rows = [(len(features[r[0]]), len(features[r[2]])) for r in self.relations]
+        rows = [(features[r[0]].shape[0], features[r[2]].shape[0]) for r in self.relations]
         likes = [features[r[2]] for r in self.relations]
 
         def make() -> list[Relation]:

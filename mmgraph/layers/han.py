@@ -175,7 +175,7 @@ class HAN(Layer):
         return edge_softmax(scores, joined.all)
 
     def _joined(self, relation: EdgeType, features: Features, edges: EdgeSets) -> _Edges:
-        size = (len(features[relation[0]]), len(features[relation[2]]))
+        size = (features[relation[0]].shape[0], features[relation[2]].shape[0])
 
         def make() -> _Edges:
             index, weight = counted(edges, [relation])[relation]

@@ -146,17 +146,18 @@ class HGT(Layer):
 
     def _edges(self, features: Features, edges: EdgeSets) -> _Edges:
         """The edges of all relations as one set, each relation's sources rows of their own."""
-        counts = [len(features[source]) for source, _, _ in self.relations]
+        counts = [features[source].shape[0] for source, _, _ in self.relations]
         _, rows = stacked(features, self.targets)
         starts = [0, *accumulate(counts)]
         shifts = [(start, rows[relation[2]].start) for start, relation in zip(starts, self.relations, strict=False)]
-        size = (starts[-1], sum(len(features[node]) for node in self.targets))
+        size = (starts[-1], sum(features[node].shape[0] for node in self.targets))
 
         def make() -> _Edges:
             joined, _, weight = join(counted(edges, self.relations), self.relations, shifts, size)
             if weight is not None:  # attention reads it in the order in which edges were given
                 weight = torch.empty_like(weight).index_copy(0, joined.order, weight.log())
-            return _Edges(joined, find_blocks(joined), weight)
+            blocks = Blocks((), None) if torch.compiler.is_exporting() else find_blocks(joined)
+            return _Edges(joined, blocks, weight)
 
         return keep_constant(edges, self.relations, ("translated", self.relations, *shifts, size), make)
 

@@ -33,7 +33,7 @@ def stacked(features: Features, nodes: Sequence[NodeType]) -> tuple[Tensor, dict
         >>> x.flatten().tolist(), rows
         ([0.0, 0.0, 0.0, 1.0, 1.0], {'b': slice(0, 3, None), 'a': slice(3, 5, None)})
     """
-    ends = [0, *accumulate(len(features[node]) for node in nodes)]
+    ends = [0, *accumulate(features[node].shape[0] for node in nodes)]
     places = zip(nodes, ends, ends[1:], strict=False)
     return torch.cat([features[node] for node in nodes]), {node: slice(start, end) for node, start, end in places}
 
@@ -58,13 +58,12 @@ def join(
         ([1, 0], [1, 0])
     """
     moved = [
-        edges[name].index + edges[name].index.new_tensor(shift)[:, None]
-        for name, shift in zip(relations, shifts, strict=True)
+        torch.stack([edges[name].index[0] + source, edges[name].index[1] + target])
+        for name, (source, target) in zip(relations, shifts, strict=True)
     ]
     index = torch.cat(moved, dim=1)
     found = Adjacency(index, *size)
-    numbers = torch.arange(len(relations), device=index.device)
-    relation = numbers.repeat_interleave(index.new_tensor([one.shape[1] for one in moved]))
+    relation = torch.cat([torch.full_like(one[0], number) for number, one in enumerate(moved)])
     weight = None
     if any(edges[name].weight is not None for name in relations):
         weight = torch.cat([weight_of(edges, name) for name in relations]).index_select(0, found.order)
@@ -85,7 +84,7 @@ def counted(edges: EdgeSets, relations: Sequence[EdgeType]) -> dict[EdgeType, Ed
     found = {}
     for name in relations:
         index, weight = edges[name]
-        if weight is not None:
+        if weight is not None and not torch.compiler.is_exporting():  # there, the logarithm of 0 says as much
             if bool((wrong := ~(weight >= 0) | weight.isinf()).any()):
                 raise DataError(
                     f"Attention reads a weight as a number of edges, which must be finite and at least 0, got "

@@ -114,11 +114,16 @@ class MemoryAttention(Layer):
         """The edges, and those from each slot to each target."""
         if not self.slots:
             return edges
-        rows = tuple(len(features[slot[2]]) for slot in self.slots)
+        rows = tuple(features[slot[2]].shape[0] for slot in self.slots)
 
         def make() -> Edges:
             slots = torch.arange(len(self.memory), device=self.memory.device)
-            every = [torch.cartesian_prod(slots, torch.arange(count, device=slots.device)).T for count in rows]
-            return Edges({**edges, **dict(zip(self.slots, map(EdgeSet, every), strict=True))})
+            every = [
+                torch.stack(
+                    [slots[:, None].expand(-1, count), torch.arange(count, device=slots.device).expand(len(slots), -1)]
+                )
+                for count in rows
+            ]  # [2, slots, targets]
+            return Edges({**edges, **dict(zip(self.slots, (EdgeSet(one.flatten(1)) for one in every), strict=True))})
 
         return keep(edges, ("memory", self.slots, rows, len(self.memory)), make)

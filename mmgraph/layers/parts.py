@@ -46,9 +46,9 @@ def gather_parts(
     for name, path in paths.items():
         part, there = features[name], None
         for edge in path:
-            part, there = gather(part, adjacency(edges, edge, len(part), counts[edge[2]]), there)
+            part, there = gather(part, adjacency(edges, edge, part.shape[0], counts[edge[2]]), there)
         parts[name], present[name] = part, there
     if schema.anchor in features:
         parts[schema.anchor] = own = features[schema.anchor]
-        present[schema.anchor] = own.new_ones(len(own)).bool()
+        present[schema.anchor] = own.new_ones(own.shape[0]).bool()
     return parts, present

@@ -116,7 +116,7 @@ class RGCN(Layer):
                 own = F.linear(features[node], self.loop[key])
                 state = own if state is None else state + own
             elif state is None:  # a type to which no relation leads
-                state = features[node].new_zeros(len(features[node]), self.out_channels)
+                state = features[node].new_zeros(features[node].shape[0], self.out_channels)
             if key in self.bias:
                 state = state + self.bias[key]
             out[node] = state if self.activation is None else self.activation(state)
@@ -143,13 +143,13 @@ class RGCN(Layer):
         r"""What arrives through shared matrices, :math:`\sum_b V_b \sum_r a_{rb} \mathrm{mean}_u h_u`."""
         x, rows = stacked(features, self.nodes)
         shifts = [(rows[source].start, rows[target].start) for source, _, target in self.relations]
-        key = ("mean of all", self.relations, *shifts, len(x), x.dtype)
+        key = ("mean of all", self.relations, *shifts, x.shape[0], x.dtype)
 
         def make() -> tuple[Adjacency, Tensor, Tensor]:
-            joined = join(edges, self.relations, shifts, (len(x), len(x)))
+            joined = join(edges, self.relations, shifts, (x.shape[0], x.shape[0]))
             weight = x.new_ones(joined.edges.num_edges) if joined.weight is None else joined.weight.to(x.dtype)
-            group = joined.relation * len(x) + joined.edges.targets
-            mass = x.new_zeros(len(self.relations) * len(x)).index_add(0, group, weight)
+            group = joined.relation * x.shape[0] + joined.edges.targets
+            mass = x.new_zeros(len(self.relations) * x.shape[0]).index_add(0, group, weight)
             return joined.edges, joined.relation, weight / torch.where(mass == 0, torch.ones_like(mass), mass)[group]
 
         joined, relation, mean = keep_constant(edges, self.relations, key, make)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mmgraph.blueprint import Recorded
 from mmgraph.errors import ConfigError
 from mmgraph.layers import edge_sets
 from mmgraph.layers.base import keep
@@ -39,7 +40,7 @@ class _Step(NamedTuple):
     pairs: Tensor  # [pairs]: question * entities + entity
 
 
-class Follower(nn.Module):
+class Follower(Recorded):
     r"""Follows relations from the entities that a question is about, as the question says.
 
     .. math::

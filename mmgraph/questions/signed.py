@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +79,7 @@ class Signed(Layer):
 
     def forward(self, features: Features, edges: EdgeSets) -> Features:
         """Gives ``[rows, channels]`` for the node types of the relations; others pass unchanged."""
-        rows = [len(features[node]) for node in self.nodes]
+        rows = [features[node].shape[0] for node in self.nodes]
         source, target, relation = keep(edges, ("signed", self.relations, *rows), lambda: self._joined(edges, rows))
         factor = (self.sign[:, None] * self.factor[self.base])[relation]  # [edges, channels]
         offset = self.offset[self.number][relation]
@@ -96,9 +97,9 @@ class Signed(Layer):
 
     def _joined(self, edges: EdgeSets, rows: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         """The edges of all relations among the rows of all node types: source, target, place of the relation."""
-        first = dict(zip(self.nodes, torch.tensor([0, *rows]).cumsum(0).tolist(), strict=False))
+        first = dict(zip(self.nodes, accumulate([0, *rows]), strict=False))
         there = [
-            (place, edges[edge].index + torch.tensor([[first[edge[0]]], [first[edge[2]]]]).to(edges[edge].index.device))
+            (place, torch.stack([edges[edge].index[0] + first[edge[0]], edges[edge].index[1] + first[edge[2]]]))
             for place, edge in enumerate(self.relations)
             if edge in edges
         ]

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmgraph.blueprint import Recorded
 from mmgraph.errors import ConfigError, SchemaError
 from mmgraph.functional.scoring import Norm, apart, cross, inner
 
 
-class Scorer(nn.Module, ABC):
+class Scorer(Recorded, ABC):
     """How true a fact is: ``scorer(sources, relations, targets) -> scores``, higher is truer.
 
     A scorer owns no vectors of entities or relations, only what it needs besides them (a core tensor, a convolution).

@@ -163,6 +163,7 @@ def test_importing_every_room_loads_no_optional_package():
         "mmgraph.testing",
     ]
     theirs = {"matplotlib", "numba", "PIL", "transformers"}  # torchmetrics and PyG import them
+    theirs |= {"torch_frame", "pandas", "huggingface_hub"}  # PyG, where PyTorch Frame is
     if importlib.util.find_spec("pandas") is not None:
         theirs |= {"pyarrow"}  # by way of scikit-learn, which imports pandas where it is
     lazy = sorted(LAZY - theirs)

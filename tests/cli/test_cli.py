@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmgraph.cli import main
+from mmgraph.cli.main import COMMANDS
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +121,7 @@ def test_explain_prints_what_adds_up_and_writes_a_page(run_folder: Path, tmp_pat
         (
             ["fly"],
             2,
-            "Command must be one of "
-            "['build', 'describe', 'run', 'ls', 'fill', 'index', 'search', 'serve', 'explain', 'report', 'sweep'], "
-            "got 'fly'",
+            f"Command must be one of {list(COMMANDS)}, got 'fly'",
         ),
         (["run", "nothing"], 2, "got 'nothing'"),
         (["run", "population_wdbc", "--population.k", "0"], 2, "k must be at least 1"),
