@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,10 @@ from mmgraph.assembly.config import ColumnConfig, EncoderConfig, GraphConfig
 from mmgraph.assembly.nodes import Nodes
 from mmgraph.assembly.rejected import Rejected, short
 from mmgraph.assembly.source import Source
+from mmgraph.cluster.parcel import Parcel, by_path
+from mmgraph.cluster.workers import Workers
 from mmgraph.encoders import FeatureCache, Frozen
+from mmgraph.encoders.frozen import Through
 from mmgraph.encoders.registry import DEFAULTS, KINDS, frozen_class, make_frozen
 from mmgraph.encoders.series import read_series
 from mmgraph.errors import ConfigError, DataError
@@ -29,6 +33,7 @@ Progress = Callable[[int], object]
 
 _STEP = 256  # owners between two reports of progress
 _HELD = 1 << 26  # bytes of files that are held, in case that other cells name them too
+_AT_HOME = ("columns", "symbols")  # looked up in less time than it takes to send them away
 
 
 @dataclass(frozen=True)
@@ -197,6 +202,8 @@ def make_features(
     given: Frozen | None = None,
     cache: FeatureCache | None = None,
     progress: Progress | None = None,
+    workers: Workers | None = None,
+    shared: bool = False,
 ) -> Made:
     """Encodes all payloads of a modality; those that can't be decoded are set aside.
 
@@ -207,26 +214,22 @@ def make_features(
         given: The encoder, if it was given; otherwise the declaration says which.
         cache: Where features are looked up and kept.
         progress: Called with the number of owners that are done.
+        workers: Who encodes; ``None`` for this process.
+        shared: Workers read files themselves, by their paths.
 
     Raises:
-        ConfigError: There is no such encoder, or it is of another modality.
+        ConfigError: There is no such encoder, it is of another modality, or it can't be sent to workers.
         DataError: There is nothing to fit an encoder on.
     """
-    kind, options = ("", {}) if given is not None else choice(reader.source.config, reader.node)
-    encoder = given
-    if encoder is None:
-        try:
-            encoder = make_frozen(kind, _fitted_on(reader, training, options), **options)
-        except DataError as error:
-            raise DataError(
-                f"Encoder {kind!r} of {reader.node!r} can't be fitted on its payloads"
-                f"{'' if training is None else ' in the training part'}: {error}; mend them, or choose an encoder that "
-                "is not fitted"
-            ) from None
+    encoder, kind, options = (given, "", {}) if given is not None else _fitted(reader, training)
     owners: list[int] = []
     follows: list[bool] = []
     digests: list[bytes] = []
     origin: list[tuple[int, str, str]] = []
+    names: dict[int, str] = {}
+    through = None
+    if workers is not None and kind not in _AT_HOME:
+        through = _sent(workers, Parcel.pack(reader.node, kind, options, encoder), encoder, reader, names)
 
     def offered() -> Iterator[Any]:
         for one in reader.payloads(rejected, progress=progress):
@@ -234,9 +237,11 @@ def make_features(
             follows.append(one.follows)
             digests.append(digest_of(one.value))
             origin.append((one.row, one.column, short(one.cell)))
+            if shared and isinstance(one.cell, str) and reader.modality in (Modality.IMAGE, Modality.AUDIO):
+                names[len(origin) - 1] = one.cell.strip()
             yield one.value
 
-    done = encoder.attempt(offered(), cache=cache)
+    done = encoder.attempt(offered(), cache=cache, through=through)
     for number, reason in done.rejected.items():
         row, column, value = origin[number]
         key = reader.nodes.keys[owners[number]]
@@ -256,6 +261,25 @@ def make_features(
         good=good,
         digests=[digests[number] for number in good],
     )
+
+
+def _fitted(reader: Reader, training: np.ndarray | None) -> tuple[Frozen, str, dict[str, Any]]:
+    """The declared encoder, its kind and its options."""
+    kind, options = choice(reader.source.config, reader.node)
+    try:
+        return make_frozen(kind, _fitted_on(reader, training, options), **options), kind, options
+    except DataError as error:
+        raise DataError(
+            f"Encoder {kind!r} of {reader.node!r} can't be fitted on its payloads"
+            f"{'' if training is None else ' in the training part'}: {error}; mend them, or choose an encoder that "
+            "is not fitted"
+        ) from None
+
+
+def _sent(workers: Workers, parcel: Parcel, encoder: Frozen, reader: Reader, names: Mapping[int, str]) -> Through:
+    """Has workers encode; of files with a name, this is sent in place of what is in them."""
+    root, limits = (reader.source.root or Path()).resolve(), reader.source.config.limits
+    return lambda jobs: workers.encode(parcel, encoder, by_path(jobs, root, names, limits.bytes))
 
 
 def _fitted_on(reader: Reader, training: np.ndarray | None, options: Mapping[str, Any]) -> Iterator[Any]:

@@ -23,6 +23,7 @@ from mmgraph.assembly.rejected import Rejected
 from mmgraph.assembly.relations import read_edges, value_nodes
 from mmgraph.assembly.source import Source
 from mmgraph.assembly.targets import read_split, read_target
+from mmgraph.cluster.workers import open_workers
 from mmgraph.data.manifest import dataset_names, load_dataset
 from mmgraph.encoders import FeatureCache, Frozen
 from mmgraph.errors import ConfigError
@@ -37,6 +38,10 @@ def build_graph(
     cache: FeatureCache | None = None,
     strict: bool = False,
     progress: bool = False,
+    engine: str = "local",
+    workers: int = 1,
+    address: str | None = None,
+    shared: bool = False,
 ) -> Built:
     """Builds a graph from tables, pictures, recordings and texts.
 
@@ -52,9 +57,18 @@ def build_graph(
         cache: Where features are kept; by default the user's cache.
         strict: Raise at the first cell that can't be read, instead of setting it aside.
         progress: Show bars on the standard error output, with rate and time left.
+        engine: Who encodes: ``local``, this machine, or ``ray``, a Ray cluster. The graph has the same bits whoever it
+            is; see ``docs/cluster.md``.
+        workers: How many processes encode; one of the local engine is this one. A script that asks for more must call
+            this below ``if __name__ == "__main__":``.
+        address: Of a running Ray cluster; without one, one of this machine that ends with the build. A process that is
+            connected to a cluster stays with it.
+        shared: Workers read pictures and recordings themselves: all machines see the root under the same path.
 
     Raises:
-        ConfigError: The declaration contradicts itself, or names an encoder that there is not.
+        ConfigError: The declaration contradicts itself, or names an encoder that there is not; workers can't make it,
+            can't see a file, have other versions, or not enough memory.
+        MissingPackageError: Ray is not installed.
         DataError: A table or a column is missing.
         TooManyRejectedError: More was set aside than the declaration allows.
 
@@ -73,9 +87,9 @@ def build_graph(
     """
     source = _source(source)
     config, cache, given = source.config, cache or FeatureCache(), dict(encoders or {})
-    _check_encoders(config, given)
+    _check_encoders(config, given, sent=workers > 1 or engine != "local")
     rejected = Rejected(strict=strict)
-    with _bars(progress) as bars:
+    with _bars(progress) as bars, open_workers(engine, workers, address=address) as crew:
         nodes = {name: read_nodes(source, name, rejected.part()) for name in config.nodes}
         nodes |= value_nodes(config, nodes)
         answers = {name: read_target(config, name, nodes, rejected.part()) for name in config.targets}
@@ -85,9 +99,8 @@ def build_graph(
             reader = Reader(source, node, nodes[config.modality_nodes[node][0]])
             training = masks.get("train") if reader.owner_type == config.anchor else None
             with bars(f"{node} ({reader.modality})", len(reader.nodes)) as step:
-                made[node] = make_features(
-                    reader, rejected.part(), training=training, given=given.get(node), cache=cache, progress=step
-                )
+                options: Any = {"given": given.get(node), "cache": cache, "workers": crew, "shared": shared}
+                made[node] = make_features(reader, rejected.part(), training=training, progress=step, **options)
         found = {node: (one.features, one.owner) for node, one in made.items()}
         edges = {edge.type: read_edges(source, edge, nodes, found, rejected.part()) for edge in config.edges}
         inverse = {
@@ -112,7 +125,12 @@ def build_graph(
     )
 
 
-def _check_encoders(config: GraphConfig, given: Mapping[str, Frozen]) -> None:
+def _check_encoders(config: GraphConfig, given: Mapping[str, Frozen], *, sent: bool) -> None:
+    if given and sent:
+        raise ConfigError(
+            f"Workers make encoders from their declaration, got objects for {sorted(given)}; declare them in "
+            "[encoders], or build with engine 'local' and 1 worker"
+        )
     if unknown := sorted(given.keys() - config.modality_nodes.keys()):
         raise ConfigError(f"encoders must be of {sorted(config.modality_nodes)}, got {unknown[0]!r}")
     for node in config.modality_nodes:

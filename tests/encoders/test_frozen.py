@@ -1,12 +1,16 @@
+import hashlib
 import random
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmgraph.encoders import Encoder, Frozen
-from mmgraph.encoders.frozen import digest_of_folder, digest_of_state
+from mmgraph.encoders import Encoder, FeatureCache, Frozen
+from mmgraph.encoders.frozen import carry_out, digest_of_folder, digest_of_state
 from mmgraph.errors import DataError
 from mmgraph.schema import Identity, Modality
 
@@ -155,6 +159,31 @@ def test_payloads_are_read_a_chunk_at_a_time_and_progress_is_told():
     letters.attempt(source(), progress=lambda done: events.append(f"{done} done"))
     assert [event for event in events if "done" in event] == ["4 done", "4 done", "2 done"]
     assert events.index("read 3") < events.index("4 done") < events.index("read 4")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(["a", "b", "A", "ab", "1", "0", None, "ba", "c"]), max_size=20), st.integers(1, 9))
+def test_whoever_encodes_chunks_and_results_are_the_same(payloads, ahead):
+    asked = []
+
+    def through(jobs):
+        """Reads some jobs ahead, and carries the last of them out first."""
+        while some := list(islice(jobs, ahead)):
+            asked.extend(list(job.values()) for job in some)
+            with ThreadPoolExecutor(1) as threads:
+                yield from [carry_out(Digits(), job, threads) for job in reversed(some)][::-1]
+
+    with TemporaryDirectory() as one, TemporaryDirectory() as other:
+        alone = Digits().attempt(payloads, cache=FeatureCache(one))
+        done = Digits().attempt(payloads, cache=FeatureCache(other), through=through)
+        distinct = {payload.lower().encode() for payload in payloads if payload is not None}
+        keys = [hashlib.sha256(text).digest() for text in distinct]
+        assert FeatureCache(one).get(Digits.identity, keys) == FeatureCache(other).get(Digits.identity, keys)
+    assert torch.equal(done.features, alone.features)
+    assert done.rows.tolist() == alone.rows.tolist()
+    assert (done.rejected, done.made) == (alone.rejected, alone.made)
+    flat = [payload.lower() for job in asked for payload in job]
+    assert len(flat) == len(set(flat))  # nothing is encoded twice, though jobs are read ahead
 
 
 def test_a_bad_payload_that_comes_again_is_prepared_once():
