@@ -49,7 +49,7 @@ _HOME = {
     "mmgraph.socratic": ("Agent", "Socratic"),
     "mmgraph.sweep": ("sweep_missing",),
     "mmgraph.tasks": ("EdgePrediction", "LinkPrediction", "NodeClassification", "Retrieval", "TripleClassification"),
-    "mmgraph.train": ("Batches", "FitConfig", "Results", "evaluate", "fit"),
+    "mmgraph.train": ("Batches", "FitConfig", "Results", "evaluate", "fit", "launch"),
     "mmgraph.schema": ("EdgeSpec", "Modality", "NodeSpec", "Schema", "TargetSpec", "view"),
     "mmgraph.translator": ("Translator",),
     "mmgraph.typing": ("Seen", "Sources"),

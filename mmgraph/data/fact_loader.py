@@ -39,6 +39,8 @@ class FactLoader(Loader):
         batch_size: Questions in a batch, at most; all facts that answer a question are in its batch.
         shuffle: Read in another order each epoch.
         seed: Of the order and of all draws.
+        rank: Which part of each step is read here, below ``world``.
+        world: Number of processes that share the questions.
         prefetch: Batches that are made ahead, see :class:`Loader`.
 
     Raises:
@@ -63,6 +65,8 @@ class FactLoader(Loader):
         batch_size: int,
         shuffle: bool = False,
         seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
         prefetch: int = 2,
     ) -> None:
         if candidates < 0:
@@ -76,7 +80,14 @@ class FactLoader(Loader):
         groups = Groups(rows, store.source * (int(store.relation.max()) + 1) + store.relation)
         around = _Around(graph, schema, groups, fan_out, candidates)
         super().__init__(
-            _Numbers(groups), batch_size=batch_size, shuffle=shuffle, seed=seed, prefetch=prefetch, transform=around
+            _Numbers(groups),
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            rank=rank,
+            world=world,
+            prefetch=prefetch,
+            transform=around,
         )
 
 

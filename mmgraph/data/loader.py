@@ -63,6 +63,8 @@ class Loader:
         most: Nodes + edges of a batch, at most; a batch that would be larger is cut. No sample may be larger. (Where
             ``world`` does not divide the samples, the last batches may hold one sample too many.)
         drop_last: Leave out the samples that do not fill a step of ``batch_size * world`` (another few each epoch).
+        idle: Let the batch of some ranks in the last step be empty, where there are fewer samples than ranks; the steps
+            are then those that one process has with a ``world`` times larger batch.
         prefetch: Batches that wait ready-made, while one more is made in a thread; 0 makes them when asked.
         transform: Called with each batch and a ``torch.Generator`` that is seeded by seed, epoch, number of the
             batch and rank; returns the batch to give. :class:`ModalityDropout` is one.
@@ -103,6 +105,7 @@ class Loader:
         bucket: int | None = None,
         most: int | None = None,
         drop_last: bool = False,
+        idle: bool = False,
         prefetch: int = 2,
         transform: Transform | None = None,
     ) -> None:
@@ -114,6 +117,7 @@ class Loader:
             bucket=bucket,
             most=most,
             drop_last=drop_last,
+            idle=idle,
         )
         self.rank, self.prefetch = whole("rank", rank, 0), whole("prefetch", prefetch, 0)
         if rank >= world:

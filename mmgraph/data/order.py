@@ -26,6 +26,8 @@ class Order:
         bucket: Sort by size within windows of so many steps, then shuffle the steps; ``None`` sorts nothing.
         most: Size of a batch, at most; a step is cut where a rank's batch would be larger.
         drop_last: Leave out the samples that do not fill a step.
+        idle: Whether the last step may have no sample for some ranks, so that the steps are those of one process;
+            without it, every rank has at least one in every step.
 
     Raises:
         ConfigError: An option out of its range.
@@ -45,6 +47,7 @@ class Order:
     bucket: int | None = None
     most: int | None = None
     drop_last: bool = False
+    idle: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("world", 1), ("seed", 0), ("bucket", 1), ("most", 1)):
@@ -62,7 +65,7 @@ class Order:
             ConfigError: There are fewer samples than ranks, none would be left, or one is larger than ``most``.
         """
         count, full = len(sizes), self.batch_size * self.world
-        if count < self.world:
+        if count < self.world and not self.idle:
             raise ConfigError(f"There must be at least one sample for each of {self.world} ranks, got {count} samples")
         if self.drop_last and count < full:
             raise ConfigError(
@@ -91,7 +94,7 @@ class Order:
         sample for each rank. Where the number of samples is no multiple of ``world``, the batches of two ranks differ
         by one sample in one step. If the last step would have none for some rank, it gets some of the step before, or
         its samples join a step that has room; only if none has (``batch_size=1``, or a very tight ``most``), they join
-        one that has not, whose batches then hold one sample more than was asked.
+        one that has not, whose batches then hold one sample more than was asked. With ``idle`` it is left as it is.
 
         Only the raw bits of numpy's PCG64 are used, whose stream is the same in every version of numpy.
 
@@ -125,7 +128,7 @@ class Order:
             order = self._sorted(order, sizes)
         cuts = self._cuts(sizes[order])
         steps = [order[start * self.world : stop * self.world] for start, stop in pairwise(cuts)]
-        return steps if len(steps[-1]) >= self.world else self._joined(steps[:-1], steps[-1], sizes)
+        return steps if self.idle or len(steps[-1]) >= self.world else self._joined(steps[:-1], steps[-1], sizes)
 
     def _sorted(self, order: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Sorts each window, every other one downwards, so that neighbours across a border are of similar size."""

@@ -31,6 +31,9 @@ class RowLoader(Loader):
         batch_size: Rows (or groups of them) in a batch, at most.
         shuffle: Read in another order each epoch.
         seed: Of the order.
+        rank: Which part of each step is read here, below ``world``.
+        world: Number of processes that share the rows.
+        idle: Let the batch of some ranks in the last step be empty, see :class:`Loader`.
 
     Raises:
         DataError: No rows, or rows that an edge joins.
@@ -54,13 +57,25 @@ class RowLoader(Loader):
         groups: Tensor | None = None,
         shuffle: bool = False,
         seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        idle: bool = False,
     ) -> None:
         if joined := [edge for edge in graph.edge_types if node in (edge[0], edge[2])]:
             raise DataError(f"Rows of {node!r} must be joined to nothing to be read in batches, got edges {joined}")
         if not rows.any():
             raise DataError(f"A loader must have at least 1 row of {node!r} to read, got none; is the split empty?")
         samples = _Rows(graph, node, rows, groups)
-        super().__init__(samples, batch_size=batch_size, shuffle=shuffle, seed=seed, prefetch=0)
+        super().__init__(
+            samples,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            rank=rank,
+            world=world,
+            idle=idle,
+            prefetch=0,
+        )
 
 
 class Groups:

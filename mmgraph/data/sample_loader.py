@@ -37,6 +37,7 @@ class NeighbourLoader(Loader):
         rank: Which part of each step is read here, below ``world``.
         world: Number of processes that share the seeds.
         drop_last: Leave out the seeds that do not fill a step of ``batch_size * world``.
+        idle: Let the batch of some ranks in the last step be empty, see :class:`Loader`.
         prefetch: Batches that wait ready-made, while one more is made in a thread; 0 makes them when asked.
         groups: ``[seeds]`` of integers: seeds of equal number are always in one batch, and count as one. By default
             each is on its own.
@@ -69,6 +70,7 @@ class NeighbourLoader(Loader):
         rank: int = 0,
         world: int = 1,
         drop_last: bool = False,
+        idle: bool = False,
         prefetch: int = 2,
         groups: Tensor | None = None,
         transform: Transform | None = None,
@@ -83,6 +85,7 @@ class NeighbourLoader(Loader):
             rank=rank,
             world=world,
             drop_last=drop_last,
+            idle=idle,
             prefetch=prefetch,
             transform=_Drawn(self.draws, self._groups, transform),
         )
@@ -135,7 +138,8 @@ class _Groups:
     def seeds(self, numbers: np.ndarray) -> np.ndarray:
         """The numbers of the seeds of some groups, group by group."""
         start = np.concatenate([[0], self._stop])
-        return np.concatenate([self._seeds[start[number] : self._stop[number]] for number in numbers])
+        found = [self._seeds[start[number] : self._stop[number]] for number in numbers]
+        return np.concatenate([self._seeds[:0], *found])
 
 
 class _Drawn:

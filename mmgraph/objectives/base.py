@@ -21,9 +21,13 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         labelled: Whether it learns from labelled rows alone; batches then leave the others out.
+        shared: Whether several processes, each with some rows of a step, learn from it what one process learns from all
+            of them. Means of rows are then passed through :func:`~mmgraph.functional.share_mean`, and rows that are
+            compared with each other through :func:`~mmgraph.functional.gather_rows`, in all processes alike.
     """
 
     labelled: bool = True
+    shared: bool = False
 
     @abstractmethod
     def forward(self, model: nn.Module, graph: HeteroData) -> Terms:

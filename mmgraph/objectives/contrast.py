@@ -79,6 +79,7 @@ class Contrast(Objective):
     """
 
     labelled = False
+    shared = True
 
     def __init__(
         self,

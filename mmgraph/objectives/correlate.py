@@ -11,6 +11,7 @@ from torch import nn
 
 from mmgraph.errors import ConfigError
 from mmgraph.functional.correlation import correlation_loss
+from mmgraph.functional.distributed import gather_rows
 from mmgraph.objectives.base import Objective
 from mmgraph.objectives.pairs import anchor_of, check_views, projected, space_of
 from mmgraph.schema import Schema
@@ -59,6 +60,7 @@ class Correlate(Objective):
     """
 
     labelled = False
+    shared = True
 
     def __init__(
         self,
@@ -92,11 +94,14 @@ class Correlate(Objective):
 
 
 def counted(model: nn.Module, graph: HeteroData, anchor: str, space: str | None) -> dict[str, Seen]:
-    """The views of the anchors in a space, not scaled; where the graph tells which are for training, they are present.
+    """The views of the anchors of all processes in a space, not scaled; present are those for training, where told.
 
     Raises:
         ConfigError: The model gives no views, or none in that space.
     """
     mask = graph[anchor].get("train_mask")
     chosen = space_of(projected(model, graph), space)
-    return {name: Seen(x, there if mask is None else there & mask) for name, (x, there) in chosen.items()}
+    return {
+        name: Seen(gather_rows(x), gather_rows(there if mask is None else there & mask))
+        for name, (x, there) in chosen.items()
+    }

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from mmgraph.errors import ConfigError
+from mmgraph.functional.distributed import share_mean
 from mmgraph.objectives.base import Objective
 from mmgraph.schema import TargetSpec
 from mmgraph.typing import Parts, Present, Terms
@@ -41,6 +42,8 @@ class Late(Objective):
         mmgraph.errors.ConfigError: Late needs a target with classes, got a regression
     """
 
+    shared = True
+
     def __init__(self, target: TargetSpec, *, joint: float = 0.0) -> None:
         super().__init__()
         if not target.classes:
@@ -64,6 +67,6 @@ class Late(Objective):
 
 
 def _loss(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    if not (y >= 0).any():
-        return logits.sum() * 0
-    return F.cross_entropy(logits, y, ignore_index=-1)
+    count = (y >= 0).sum()
+    loss = F.cross_entropy(logits, y, ignore_index=-1) if count > 0 else logits.sum() * 0
+    return share_mean(loss, count)

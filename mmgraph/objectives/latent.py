@@ -88,6 +88,7 @@ class Latent(Objective):
     """
 
     labelled = False
+    shared = False  # what is hidden from a step must be hidden from all processes, which read each other's rows
     steps: Tensor
 
     def __init__(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmgraph.errors import ConfigError, DataError
+from mmgraph.functional.distributed import share_mean
 from mmgraph.functional.facts import Facts, Known
 from mmgraph.objectives.base import Objective
 from mmgraph.schema.facts import Numbering
@@ -89,6 +90,7 @@ class Links(Objective):
     """
 
     labelled = False
+    shared = True
 
     def __init__(
         self,
@@ -137,23 +139,28 @@ class Links(Objective):
         states = links.states(graph)
         rows = store.answer >= 0
         facts = Facts(store.source[rows], store.relation[rows], store.answer[rows])
-        if not len(facts.answer):
-            nothing = (states.entities.sum() + states.relations.sum()) * 0
-            return {"total": nothing, self.loss: nothing}
-        if self.negatives is None:
-            loss = self._against_all(links, states, facts, store.get("candidates"))
+        count = pairs = len(facts.answer)
+        if not count:
+            loss = (states.entities.sum() + states.relations.sum()) * 0
+        elif self.negatives is None:
+            loss, pairs = self._against_all(links, states, facts, store.get("candidates"))
         else:
             loss = self._against_some(links, states, facts, self._draw(links, graph, facts))
+        loss = share_mean(loss, pairs)
         terms = {"total": loss, self.loss: loss}
         if self.penalty:
             found = links.scorer.factors(
                 states.entities[facts.source], states.relations[facts.relation], states.entities[facts.answer]
             )
-            terms["penalty"] = self.penalty * sum(((f.abs() ** 3).sum() for f in found), loss * 0) / len(facts.answer)
+            penalty = self.penalty * sum(((f.abs() ** 3).sum() for f in found), loss * 0) / max(count, 1)
+            terms["penalty"] = share_mean(penalty, count)
             terms["total"] = loss + terms["penalty"]
         return terms
 
-    def _against_all(self, links: _Links, states: _Vectors, facts: Facts, candidates: Tensor | None) -> Tensor:
+    def _against_all(
+        self, links: _Links, states: _Vectors, facts: Facts, candidates: Tensor | None
+    ) -> tuple[Tensor, int]:
+        """The loss, and over how many facts, or pairs of question and entity, it is a mean."""
         source, relation, number = facts.questions(len(states.relations))
         scores = links.against(states, source, relation, candidates)  # [questions, candidates]
         if candidates is not None:
@@ -163,12 +170,12 @@ class Links(Objective):
             truth[number, facts.answer] = 1
             if self.label_smoothing:
                 truth = truth * (1 - self.label_smoothing) + self.label_smoothing / truth.shape[1]
-            return F.binary_cross_entropy_with_logits(scores, truth)
+            return F.binary_cross_entropy_with_logits(scores, truth), scores.numel()
         mass = scores.logsumexp(dim=1)
         right = scores[number, facts.answer]
         if self.label_smoothing:
             right = (1 - self.label_smoothing) * right + self.label_smoothing * scores.mean(dim=1)[number]
-        return (mass[number] - right).mean()
+        return (mass[number] - right).mean(), len(number)
 
     def _against_some(self, links: _Links, states: _Vectors, facts: Facts, drawn: Drawn) -> Tensor:
         source, relation = facts.source[:, None], facts.relation[:, None]

@@ -79,6 +79,7 @@ class Margin(Objective):
     """
 
     labelled = False
+    shared = True
 
     def __init__(
         self,
@@ -183,6 +184,7 @@ class Grounded(Objective):
     """
 
     labelled = False
+    shared = True
 
     def __init__(
         self,
@@ -261,8 +263,15 @@ def _masks(graph: HeteroData, schema: Schema, by: Alike | None, there: Tensor) -
 
 def _joined(graph: HeteroData, edge: EdgeType, there: Tensor) -> Tensor:
     """Which of the anchors that are there an edge joins, either way, or which share a node at its other end."""
-    ends = zip(graph[edge].edge_index, (graph[edge[0]].num_nodes, graph[edge[2]].num_nodes), strict=True)
-    source, target = (gather_edges(end.expand(2, -1), rows)[0] for end, rows in ends)
+    source, target = (
+        gather_edges(
+            end.expand(2, -1),
+            graph[node].num_nodes,
+            names=graph[node].get("n_id"),
+            counts=graph[node].get("train_mask"),
+        )[0]
+        for end, node in zip(graph[edge].edge_index, (edge[0], edge[2]), strict=True)
+    )
     place, rows = places(there), int(there.sum())
     if edge[0] == edge[2]:
         joined = torch.zeros(rows, rows, dtype=torch.bool, device=there.device)

@@ -134,7 +134,10 @@ class Ties:
         if self.attribute is not None:
             y = self._labels(graph)
             return ((y[queries][:, None] == y[keys]) & (y[queries] >= 0)[:, None]).nonzero().T
-        index = gather_edges(graph[self.what].edge_index, graph[self.anchor].num_nodes)
+        store = graph[self.anchor]
+        index = gather_edges(
+            graph[self.what].edge_index, store.num_nodes, names=store.get("n_id"), counts=store.get("train_mask")
+        )
         source, target = index[:, index[0] != index[1]]
         pairs = torch.stack(
             [

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgraph.errors import ConfigError, DataError
+from mmgraph.functional.distributed import share_mean
 from mmgraph.functional.reconstruction import reconstruction
 from mmgraph.keys import weight_key
 from mmgraph.objectives.base import Objective
@@ -79,6 +80,7 @@ class Reconstruct(Objective):
     """
 
     labelled = False
+    shared = True
 
     def __init__(
         self,
@@ -120,7 +122,9 @@ class Reconstruct(Objective):
                 )
             index = graph[name, "of", self.anchor].edge_index
             index = index if counts is None else index[:, counts[index[1]]]
-            terms[f"error_{name}"] = reconstruction(decoded, decoder.scaled(payload), index)
+            scaled = decoder.scaled(payload)
+            values = scaled[index[0]].isfinite().sum()
+            terms[f"error_{name}"] = share_mean(reconstruction(decoded, scaled, index), values)
         total = torch.stack([weight * terms[f"error_{name}"] for name, weight in self.weights.items()]).sum()
         return {"total": total, **terms}
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.functional.captions import CiderReferences, cider_d, words
 from mmgraph.functional.decoding import greedy, nucleus
+from mmgraph.functional.distributed import share_mean
 from mmgraph.media.pieces import spell
 from mmgraph.objectives.base import Objective
 from mmgraph.schema import Schema
@@ -104,6 +105,7 @@ class SelfCritical(Objective):
         self.target, self.anchor = target, schema.anchor
         self.weight, self.samples, self.baseline = weight, samples, baseline
         self._given, self._known, self._spell = known, known, spell
+        self.shared = known is not None  # else each process counts the words that it has seen
         self._seen: set[Meant] = set()
 
     def forward(self, model: nn.Module, graph: HeteroData) -> Terms:
@@ -119,13 +121,16 @@ class SelfCritical(Objective):
         payload, owner = self._references(graph, decoder.attribute)
         sources: Sources = model.sources(graph)
         loss = decoder.losses(sources.take(owner), payload)["total"].sum()
-        entropy = loss / decoder.counts(payload).sum().clamp_min(1)
-        if not len(owner):
-            return {"total": loss * 0, "self_critical": loss.detach(), "cross_entropy": loss.detach()}
+        pieces = decoder.counts(payload).sum()
+        entropy = share_mean(loss / pieces.clamp_min(1), pieces)
+        critical, reward = loss * 0, loss.detach() * 0
         rows, place = owner.unique(return_inverse=True)
-        critical, reward = self._drawn(decoder, sources.take(rows), self._meant(payload, place))
+        if len(rows):
+            critical, rewards = self._drawn(decoder, sources.take(rows), self._meant(payload, place))
+            reward = rewards.mean()
+        critical, reward = share_mean(critical, len(rows)), share_mean(reward, len(rows))
         total = self.weight * critical + (1 - self.weight) * entropy
-        return {"total": total, "self_critical": critical, "cross_entropy": entropy, "reward": reward.mean()}
+        return {"total": total, "self_critical": critical, "cross_entropy": entropy, "reward": reward}
 
     def _references(self, graph: HeteroData, attribute: str) -> tuple[Tensor, Tensor]:
         """The texts of training anchors, ``[nodes, length]``, and whose each is."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.functional.assignment import marginal, sinkhorn
+from mmgraph.functional.distributed import gather_rows
 from mmgraph.objectives.base import Objective
 from mmgraph.objectives.correlate import counted
 from mmgraph.objectives.pairs import anchor_of, check_views
@@ -80,6 +81,7 @@ class SelfLabel(Objective):
     """
 
     labelled = False
+    shared = True
     labels: Tensor  # [groups, anchors, heads], -1 where there is none
     answers: Tensor  # [groups, anchors, heads, clusters], mean log-probabilities of the views
     steps: Tensor  # []
@@ -129,7 +131,7 @@ class SelfLabel(Objective):
         seen = counted(model, graph, self.anchor, self.space)
         check_views(seen, self.views)
         log_p = {name: self._log_p(name, seen[name]) for name in self.views}  # [rows, heads, clusters]
-        rows = graph[self.anchor].get("n_id", torch.arange(graph[self.anchor].num_nodes))
+        rows = gather_rows(graph[self.anchor].get("n_id", torch.arange(graph[self.anchor].num_nodes)))
         if len(rows) and int(rows.max()) >= self.labels.shape[1]:
             raise DataError(
                 f"The graph must have at most the {self.labels.shape[1]} anchors that SelfLabel was told of, "

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgraph.errors import ConfigError
+from mmgraph.functional.distributed import sum_over
 from mmgraph.functional.sharing import laplacian_penalty, shared_names
 from mmgraph.objectives.base import Objective
 from mmgraph.objectives.supervised import Supervised
@@ -58,6 +59,7 @@ class Several(Objective):
     """
 
     labelled = False  # a row without the one label may have the other
+    shared = True
 
     def __init__(
         self,
@@ -106,4 +108,5 @@ class Several(Objective):
 
     def _has_labels(self, graph: HeteroData) -> bool:
         labels = [graph[target.node][target.attribute] for target in self.targets.values()]
-        return any(bool((y.isfinite() if y.is_floating_point() else y >= 0).any()) for y in labels)
+        known = [(y.isfinite() if y.is_floating_point() else y >= 0).sum() for y in labels]
+        return bool(sum_over(torch.stack(known)).any())

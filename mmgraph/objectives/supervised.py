@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmgraph.errors import ConfigError
+from mmgraph.functional.distributed import share_mean
 from mmgraph.objectives.base import Objective
 from mmgraph.schema import TargetSpec
 from mmgraph.typing import Terms
@@ -41,6 +42,8 @@ class Supervised(Objective):
         tensor(1.0986)
     """
 
+    shared = True
+
     def __init__(
         self, target: TargetSpec, *, class_weight: torch.Tensor | None = None, label_smoothing: float = 0.0
     ) -> None:
@@ -62,14 +65,16 @@ class Supervised(Objective):
         if self.target.kind == "regression":
             known = y.isfinite()
             loss = (outputs.squeeze(1)[known] - y[known]).square().sum() / known.sum().clamp_min(1)
+            loss = share_mean(loss, known.sum())
             return {"total": loss, "squared_error": loss}
-        counts = y >= 0
+        counts = (y >= 0).float()
         if self.class_weight is not None:
-            counts = counts & (self.class_weight[y.clamp_min(0)] > 0)
-        if not counts.any():
-            nothing = outputs.sum() * 0
-            return {"total": nothing, "cross_entropy": nothing}
-        loss = F.cross_entropy(
-            outputs, y, weight=self.class_weight, ignore_index=-1, label_smoothing=self.label_smoothing
-        )
+            counts = counts * self.class_weight[y.clamp_min(0)]
+        if bool((counts > 0).any()):
+            loss = F.cross_entropy(
+                outputs, y, weight=self.class_weight, ignore_index=-1, label_smoothing=self.label_smoothing
+            )
+        else:
+            loss = outputs.sum() * 0
+        loss = share_mean(loss, counts.sum())
         return {"total": loss, "cross_entropy": loss}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from mmgraph.errors import ConfigError
+from mmgraph.functional.distributed import share_mean
 from mmgraph.objectives.base import Objective
 from mmgraph.schema import Schema
 from mmgraph.typing import Terms
@@ -46,6 +47,7 @@ class Translate(Objective):
     """
 
     labelled = False
+    shared = True
 
     def __init__(self, schema: Schema, target: str) -> None:
         super().__init__()
@@ -60,6 +62,6 @@ class Translate(Objective):
         if not hasattr(model, "losses"):
             raise ConfigError(f"Translate needs a model with losses(graph), a Translator, got {type(model).__name__}")
         losses, counts = model.losses(graph)
-        values = counts.sum().clamp_min(1)
-        terms = {name: loss.sum() / values for name, loss in losses.items()}
+        values = counts.sum()
+        terms = {name: share_mean(loss.sum() / values.clamp_min(1), values) for name, loss in losses.items()}
         return {**terms, f"loss_{self.target}": terms["total"]}

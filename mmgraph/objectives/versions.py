@@ -66,6 +66,7 @@ class TwoViews(Objective):
     """
 
     labelled = False
+    shared = True
 
     def __init__(
         self,
@@ -134,6 +135,7 @@ class CoCLR(Objective):
     """
 
     labelled = False
+    shared = True
 
     def __init__(
         self,
@@ -234,6 +236,7 @@ class GDT(Objective):
     """
 
     labelled = False
+    shared = True
 
     def __init__(
         self,

@@ -44,6 +44,7 @@ class Weighted(Objective):
         self.weights = check_weights(objectives, weights)
         self.objectives = nn.ModuleList(objectives.values())
         self.labelled = all(objective.labelled for objective in objectives.values())
+        self.shared = all(objective.shared for objective in objectives.values())
 
     def forward(self, model: nn.Module, graph: HeteroData) -> Terms:
         """Gives ``total``, each objective's total by its name, and ``<name>_<term>`` for several parts."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mmgraph.data import drop_modalities
 from mmgraph.errors import ConfigError
 from mmgraph.functional.balance import discrepancy, slowdown
+from mmgraph.functional.distributed import processes, share_mean, sum_over
 from mmgraph.keys import weight_key
 from mmgraph.schema import Schema
 from mmgraph.tasks import Task
@@ -100,7 +101,7 @@ class Balance(pl.Callback):
         logged: dict[str, Any] = {f"gradient_{name}": norm for name, norm in self._norms.items()}
         logged |= {f"{ALONE}{name}": value for name, value in self._alone.items()}
         logged |= {f"step_{name}": value for name, value in self._steps.items()}
-        seeds = int(batch[self.target.node].train_mask.sum())
+        seeds = int(sum_over(batch[self.target.node].train_mask.sum()))
         pl_module.log_dict(logged, batch_size=seeds, on_step=False, on_epoch=True)
         self._before, self._norms = {}, {}
 
@@ -110,7 +111,7 @@ def alone(model: nn.Module, task: Task, schema: Schema, view: HeteroData) -> dic
     """The mean probability of the true class by each modality alone, over the labelled anchors that have it.
 
     The model is asked in evaluation mode and left in the one it was in. A modality that no labelled anchor has is not
-    in the answer.
+    in the answer. Several processes answer together for all of their anchors.
 
     Args:
         model: What is trained.
@@ -138,9 +139,13 @@ def alone(model: nn.Module, task: Task, schema: Schema, view: HeteroData) -> dic
         has = torch.zeros_like(everyone).index_fill(0, view[name, "of", target.node].edge_index[1], value=True)
         labels, has = (value[store.train_mask].cpu() for value in (store[target.attribute], has))
         rows = known(labels) & has
-        if rows.any():
+        count, mean = rows.sum(), torch.zeros(())
+        if count > 0:
             probabilities = task.answers(model(left), left, "train")
-            found[name] = float(probabilities[rows, labels[rows]].mean())
+            mean = probabilities[rows, labels[rows]].mean()
+        mean = sum_over(share_mean(mean, count)) / processes()
+        if sum_over(count) > 0:
+            found[name] = float(mean)
     for module, training in modes:
         module.training = training
     return found

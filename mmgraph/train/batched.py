@@ -19,7 +19,8 @@ from mmgraph.decoders import Heads, Translation
 from mmgraph.errors import ConfigError
 from mmgraph.layers import Layer, Stack
 from mmgraph.schema import TargetSpec
-from mmgraph.tasks import Part, Task
+from mmgraph.tasks import Generation, Part, Task
+from mmgraph.train.processes import ALONE, Place
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -38,8 +39,16 @@ def alone(task: Task) -> bool:
     return all(task.node not in (edge[0], edge[2]) for edge in task.schema.edges) and len(task.schema.nodes) > 1
 
 
+def dealt(task: Task) -> bool:
+    """Whether several processes deal the rows of validation out among them, and bring their answers together.
+
+    Where all is answered at once, or payloads are made on demand, each process answers for all of them.
+    """
+    return not alone(task) and not isinstance(task, Generation)
+
+
 def training_batches(
-    task: Task, view: HeteroData, config: FitConfig, *, labelled: bool = True
+    task: Task, view: HeteroData, config: FitConfig, *, labelled: bool = True, place: Place = ALONE
 ) -> NeighbourLoader | RowLoader:
     """The rows of a training view in batches, in another order each epoch.
 
@@ -48,6 +57,7 @@ def training_batches(
         view: The view of the training part.
         config: How to train.
         labelled: Leave out the rows without a label.
+        place: Which of the processes that share each batch reads its part of them here.
 
     Raises:
         ConfigError: Labelled rows of a task without labels.
@@ -61,18 +71,17 @@ def training_batches(
     if alone(task):
         store = view[task.node]
         groups = store.source * (int(store.relation.max()) + 1) + store.relation if "relation" in store else None
-        options: Any = {"groups": groups, "batch_size": config.batch_size, "shuffle": True, "seed": config.seed}
-        return RowLoader(view, task.node, seeds, **options)
-    return _loader(task, view, seeds, config, shuffle=True)
+        return RowLoader(view, task.node, seeds, groups=groups, shuffle=True, seed=config.seed, **_part(config, place))
+    return _loader(task, view, seeds, config, place, shuffle=True)
 
 
-def part_batches(task: Task, view: HeteroData, part: Part, config: FitConfig) -> NeighbourLoader:
+def part_batches(task: Task, view: HeteroData, part: Part, config: FitConfig, place: Place = ALONE) -> NeighbourLoader:
     """The rows of a part in batches, in their order, or (with ``batch_by``) group by group: :func:`in_order` sorts.
 
     Raises:
         DataError: The part is empty.
     """
-    return _loader(task, view, view[task.node][f"{part}_mask"], config, shuffle=False)
+    return _loader(task, view, view[task.node][f"{part}_mask"], config, place, shuffle=False)
 
 
 def in_order(answers: Sequence[Any], rows: Sequence[Tensor]) -> Any:
@@ -164,8 +173,9 @@ def known(labels: Tensor) -> Tensor:
     return labels.isfinite() if labels.dtype.is_floating_point else labels >= 0
 
 
-def _loader(task: Task, view: HeteroData, seeds: Tensor, config: FitConfig, *, shuffle: bool) -> NeighbourLoader:
-    assert config.batch_size is not None
+def _loader(
+    task: Task, view: HeteroData, seeds: Tensor, config: FitConfig, place: Place, *, shuffle: bool
+) -> NeighbourLoader:
     relations, paths = _relations(view), _paths(task, view)
     inner = any(relation[2] != task.node for relation in relations)  # their sources must have all their edges, too
     last = max([1, *map(len, paths)])  # hops to the modality nodes
@@ -176,11 +186,17 @@ def _loader(task: Task, view: HeteroData, seeds: Tensor, config: FitConfig, *, s
         NeighbourSampler(view, {edge: [0 if edge in skipped else -1] * hops for edge in view.edge_types}),
         NodeSeeds(task.node, seeds),
         groups=None if config.batch_by is None else _groups(view, task.node, config.batch_by)[seeds],
-        batch_size=config.batch_size,
         shuffle=shuffle,
         seed=config.seed,
         transform=_OfSeedsAlone(task.node, _labels(task)),
+        **_part(config, place),
     )
+
+
+def _part(config: FitConfig, place: Place) -> dict[str, Any]:
+    """Which part of each batch a loader reads."""
+    assert config.batch_size is not None
+    return {"batch_size": config.batch_size // place.world, "rank": place.rank, "world": place.world, "idle": True}
 
 
 def _paths(task: Task, view: HeteroData) -> list[tuple[tuple[str, str, str], ...]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors.torch import save
 
@@ -13,6 +15,7 @@ from mmgraph.files import write_bytes, write_json
 from mmgraph.tasks import BASELINES, Generation, NodeClassification, Task, baseline
 from mmgraph.tasks.metrics import higher_is_better
 from mmgraph.train.fit import FitConfig, Fitted
+from mmgraph.train.processes import Place
 from mmgraph.train.results import FULL, Cell, Results
 from mmgraph.train.threads import limited
 from mmgraph.train.trial import (
@@ -28,6 +31,9 @@ from mmgraph.train.trial import (
     kept,
     validated,
 )
+
+if TYPE_CHECKING:
+    from mmgraph.trackers import Tracker
 
 SHEET = "made"  # the folder with some of what the full model of the first run makes
 WEIGHTS = "model.safetensors"  # of the full model of the first run (and fold)
@@ -49,6 +55,7 @@ def evaluate(
     target: str | None = None,
     metric: str = "accuracy",
     folder: Path | None = None,
+    tracker: Tracker | None = None,
     progress: bool = False,
 ) -> Results:
     """Trains a model and its controls on several resplits (or seeds), and judges each once on the test part.
@@ -74,6 +81,8 @@ def evaluate(
         target: Name of the target; by default the only one.
         metric: The metric that the verdict is about.
         folder: Where cells are kept.
+        tracker: Where cells can be watched, see :mod:`mmgraph.trackers`; one that was finished before, and is not there
+            yet, is added.
         progress: Show a bar.
 
     Raises:
@@ -106,7 +115,9 @@ def evaluate(
     cells: list[Cell] = []
     classes: Sequence[str] = ()
     directions: dict[str, bool] = {}
-    with bar(shown=progress) as shown, limited(config.threads):
+    leads = Place.here().leads  # of several processes, the first one writes
+    tracker = tracker if leads else None
+    with bar(shown=progress and leads) as shown, limited(config.threads), _closed(tracker):
         step = shown.add_task("", total=None)
         for number in range(runs):
             trial = Trial.of(number, [build(number, fold) for fold in range(folds)], make_task)
@@ -123,25 +134,44 @@ def evaluate(
                 if cell is None:
                     objective = rival_objectives.get(name, make_objective)
                     ways = Ways(rivals.get(name, make_model), config, objective, make_transform)
-                    cell = _cell(trial, name, ways, path)
-                    if path is not None:
+                    cell = _cell(trial, name, ways, path, tracker)
+                    if path is not None and leads:
                         write_json(path, cell.to_json())
                         shutil.rmtree(_fits(path).parent, ignore_errors=True)  # one fit is under way at a time
+                elif tracker is not None:
+                    tracker.finish(cell, config)
                 cells.append(cell)
                 shown.advance(step)
     return Results(cells, metric, directions, classes)
 
 
-def _cell(trial: Trial, name: str, ways: Ways, path: Path | None) -> Cell:
-    task = trial.task
+def _cell(trial: Trial, name: str, ways: Ways, path: Path | None, tracker: Tracker | None) -> Cell:
+    task, fitted = trial.task, []
+    if tracker is not None:
+        ways = ways._replace(loggers=lambda fold: tracker.loggers(trial.run, name, fold))
     if name in BASELINES and name in task.controls:
         val = task.evaluate(baseline(name, trial.folds, task, "val"), trial.folds[0], "val")
-        return trial.cell(name, baseline(name, trial.folds, task), val, [])
-    fitted = _fit_folds(trial, name, ways, path)
-    test = averaged(fitted)
-    if path is not None and name == FULL and trial.run == 0 and isinstance(task, Generation):
-        task.sheet(test, trial.folds[0], "test", path.parents[1] / SHEET)
-    return trial.cell(name, test, validated(fitted, task.metrics), fitted)
+        test = baseline(name, trial.folds, task)
+    else:
+        fitted = _fit_folds(trial, name, ways, path)
+        test, val = averaged(fitted), validated(fitted, task.metrics)
+        shown = path is not None and name == FULL and trial.run == 0 and Place.here().leads
+        if path is not None and shown and isinstance(task, Generation):
+            task.sheet(test, trial.folds[0], "test", path.parents[1] / SHEET)
+    cell = trial.cell(name, test, val, fitted)
+    if tracker is not None:
+        tracker.finish(cell, ways.config, [one.history for one in fitted])
+    return cell
+
+
+@contextmanager
+def _closed(tracker: Tracker | None) -> Iterator[None]:
+    """Lets a tracker go, however the experiment ends."""
+    try:
+        yield
+    finally:
+        if tracker is not None:
+            tracker.close()
 
 
 def _fit_folds(trial: Trial, name: str, ways: Ways, path: Path | None) -> list[Fitted]:
@@ -150,7 +180,7 @@ def _fit_folds(trial: Trial, name: str, ways: Ways, path: Path | None) -> list[F
     changed = name in trial.task.controls
     graphs = [trial.task.control(name, graph, seed=seed) if changed else graph for graph in trial.folds]
     fitted = trial.fit(graphs, ways, None if path is None else _fits(path))
-    if path is not None and name == FULL and trial.run == 0:
+    if path is not None and name == FULL and trial.run == 0 and Place.here().leads:
         weights = fitted[0].model.state_dict()  # of which some may be tied, as a language model's first and last are
         write_bytes(path.parents[1] / WEIGHTS, save({name: value.clone() for name, value in weights.items()}))
     return fitted

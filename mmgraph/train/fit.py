@@ -22,8 +22,9 @@ from mmgraph.objectives import Objective
 from mmgraph.tasks import Part, Task
 from mmgraph.tasks.metrics import higher_is_better
 from mmgraph.train.balance import Balance, starved
-from mmgraph.train.batched import alone, check_batched, part_batches, predict, training_batches
+from mmgraph.train.batched import alone, check_batched, dealt, part_batches, predict, training_batches
 from mmgraph.train.module import OPTIMIZERS, AtomicCheckpointIO, Best, Module
+from mmgraph.train.processes import ALONE, Place, check_shared, devices, join, watched
 from mmgraph.train.threads import limited
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class FitConfig:
             may starve the others; above 0 it is the strength by which the one that leads is slowed down (Peng et al.
             2022, arXiv:2203.15332: α, there 0.1 to 1). ``None`` does neither.
         seed: Of dropout, of the order of batches, and of what a transform draws.
+        timeout_s: In several processes: how long one waits for another before it gives up.
         threads: Of the processor; one is the fastest for graphs of some thousand nodes, ``None`` leaves torch's own
             setting.
 
@@ -93,6 +95,7 @@ class FitConfig:
     hops: int = 0
     balance: float | None = None
     seed: int = 0
+    timeout_s: float = 300.0
     threads: int | None = 1
 
     def __post_init__(self) -> None:
@@ -111,6 +114,8 @@ class FitConfig:
                 "learning_rate must be above 0 and weight_decay at least 0, "
                 f"got {self.learning_rate} and {self.weight_decay}"
             )
+        if not 0 < self.timeout_s < float("inf"):
+            raise ConfigError(f"timeout_s must be above 0 and finite, got {self.timeout_s}")
         if self.balance is not None and self.balance < 0:
             raise ConfigError(f"balance must be at least 0, or None, got {self.balance}")
         higher_is_better(self.monitor)
@@ -167,6 +172,9 @@ def fit(
     nothing here reads a label of the test part. With a folder, a checkpoint is written now and then; called
     again after a kill it goes on from there, and ends with the same weights as if it had not been killed.
 
+    In several processes (started by ``torchrun`` or :func:`~mmgraph.train.launch`) each reads its part of every batch,
+    and all end with the weights that one process ends with: ``batch_size`` is that of the whole step.
+
     Args:
         model: What to train, from the weights that it has.
         objective: What training makes small; parameters of its own are trained too, and end at the best epoch's.
@@ -182,7 +190,10 @@ def fit(
 
     Raises:
         ArtifactError: The checkpoint in the folder is damaged, or of another model.
-        ConfigError: Batches of a task that is not about nodes, or fewer ``hops`` than the model's rounds of messages.
+        ConfigError: Batches of a task that is not about nodes, or fewer ``hops`` than the model's rounds of messages;
+            in several processes, nothing that they can share: no batches, a ``batch_size`` that is no multiple of their
+            number, or an objective that each would learn from in its own way.
+        ProcessError: Another process has ended, or did not answer in time.
 
     Example:
         >>> from mmgraph import NodeClassification
@@ -205,8 +216,10 @@ def fit(
     """
     config = config or FitConfig()
     best = Best(config.monitor, higher_is_better=higher_is_better(config.monitor))
-    module = Module(model, objective, task, graph, config, transform)
-    train, val = _loaders(model, objective, task, graph, config)
+    place = join(config.timeout_s)
+    check_shared(objective, config, place)
+    module = Module(model, objective, task, graph, config, transform, place)
+    train, val = _loaders(model, objective, task, graph, config, place)
     checkpoint = None if folder is None else folder / CHECKPOINT
     resume = checkpoint is not None and checkpoint.exists()
     if resume:
@@ -214,9 +227,9 @@ def fit(
         _check_checkpoint(checkpoint, module)
     callbacks = [best] if config.balance is None else [Balance(task, config.balance), best]
     started = time.perf_counter()
-    with _quiet(), limited(config.threads), torch.random.fork_rng(devices=[]):
+    with _quiet(), limited(config.threads), watched(place, config.timeout_s), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        trainer = _trainer(config, callbacks, folder, loggers, progress=progress)
+        trainer = _trainer(config, callbacks, folder, loggers, progress=progress, place=place)
         try:
             trainer.fit(
                 module,
@@ -236,16 +249,19 @@ def fit(
 
 
 def _loaders(
-    model: nn.Module, objective: Objective, task: Task, graph: HeteroData, config: FitConfig
+    model: nn.Module, objective: Objective, task: Task, graph: HeteroData, config: FitConfig, place: Place
 ) -> tuple[DataLoader | Loader, DataLoader | Loader]:
     """What training and validation read: the whole view at once, or batches of it."""
     train, val = task.view(graph, "train"), task.view(graph, "val")
     if config.batch_size is None:
         return _one(train), _one(val)
     if alone(task):
-        return training_batches(task, train, config, labelled=objective.labelled), _one(val)
+        return training_batches(task, train, config, labelled=objective.labelled, place=place), _one(val)
     check_batched(model, train, config)
-    return training_batches(task, train, config, labelled=objective.labelled), part_batches(task, val, "val", config)
+    return (
+        training_batches(task, train, config, labelled=objective.labelled, place=place),
+        part_batches(task, val, "val", config, place if dealt(task) else ALONE),
+    )
 
 
 def _one(view: HeteroData) -> DataLoader:
@@ -254,7 +270,13 @@ def _one(view: HeteroData) -> DataLoader:
 
 
 def _trainer(
-    config: FitConfig, first: Sequence[Callback], folder: Path | None, loggers: Sequence[Logger], *, progress: bool
+    config: FitConfig,
+    first: Sequence[Callback],
+    folder: Path | None,
+    loggers: Sequence[Logger],
+    *,
+    progress: bool,
+    place: Place,
 ) -> pl.Trainer:
     mode = "max" if higher_is_better(config.monitor) else "min"
     callbacks = list(first)
@@ -274,11 +296,10 @@ def _trainer(
         callbacks.append(RichProgressBar())
     return pl.Trainer(
         max_epochs=config.epochs,
-        accelerator="auto",
-        devices=1,
         logger=list(loggers) or False,
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
+        **devices(place, AtomicCheckpointIO()),
+        use_distributed_sampler=False,
         enable_checkpointing=folder is not None,
         enable_progress_bar=progress,
         enable_model_summary=False,

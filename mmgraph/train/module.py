@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from mmgraph.errors import ArtifactError, DataError
 from mmgraph.files import write_bytes
+from mmgraph.functional.distributed import sum_over
 from mmgraph.objectives import Objective
 from mmgraph.tasks import Task
-from mmgraph.train.batched import alone, asked, in_order
+from mmgraph.train.batched import alone, asked, dealt, in_order
+from mmgraph.train.processes import ALONE, Place, averaged, gathered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"mmgraph1"
 OPTIMIZERS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adagrad": torch.optim.Adagrad}
+DRAWN = 1  # what the model draws, beside what the transform draws
 WARM_UP = 0.2  # share of the steps of one cycle
 
 
@@ -44,6 +47,8 @@ class Module(pl.LightningModule):
         graph: The whole graph; training and validation see views of it.
         config: How to train.
         transform: Changes what a training step sees, by a generator that is seeded by seed, epoch and batch.
+        place: Which of the processes that share each step this is; in several, all that one draws depends on seed,
+            epoch, batch and its rank alone.
     """
 
     def __init__(
@@ -54,29 +59,36 @@ class Module(pl.LightningModule):
         graph: HeteroData,
         config: FitConfig,
         transform: Transform | None = None,
+        place: Place = ALONE,
     ) -> None:
         super().__init__()
         self.model, self.objective = model, objective
         self.task, self.graph, self.config, self.transform = task, graph, config, transform
+        self.place = place
         self._answers: list[Tensor] = []
         self._rows: list[Tensor] = []  # of the answers, where they come in batches
 
     def training_step(self, view: HeteroData, batch_idx: int) -> Tensor:
         """Gives the total of the objective's terms, for the training view or a batch of it."""
+        shared = self.place.world > 1
+        key = (self.config.seed, self.current_epoch, batch_idx, *((self.place.rank,) if shared else ()))
+        if shared:
+            torch.manual_seed(chance(*key, DRAWN).initial_seed())
         if self.transform is not None:
-            view = self.transform(view, chance(self.config.seed, self.current_epoch, batch_idx))
+            view = self.transform(view, chance(*key))
         terms = self.objective(self.model, view)
-        if not terms["total"].isfinite():
-            found = {name: float(term.detach()) for name, term in terms.items()}
+        said = averaged(terms) if shared else {name: term.detach() for name, term in terms.items()}
+        if not said["total"].isfinite():
+            found = {name: float(term) for name, term in said.items()}
             raise DataError(
                 f"The objective must be finite, got {found} in epoch {self.current_epoch}; "
                 "lower the learning rate, or look for the part that has nothing to learn from"
             )
-        logged = {f"train_{name}": term.detach() for name, term in terms.items()}
+        logged = {f"train_{name}": term for name, term in said.items()}
         if self.config.batch_size is None:
             self.log_dict(logged, batch_size=1)
         else:  # the mean over the seeds of an epoch
-            seeds = int(view[self.task.node].train_mask.sum())
+            seeds = int(sum_over(view[self.task.node].train_mask.sum()))
             self.log_dict(logged, batch_size=seeds, on_step=False, on_epoch=True)
         return terms["total"]
 
@@ -88,6 +100,8 @@ class Module(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Judges the answers for the validation part."""
+        if self.place.world > 1 and dealt(self.task):
+            self._answers, self._rows = gathered(self._answers), gathered(self._rows)
         answers = in_order(self._answers, self._rows) if self._rows else self._answers[0]
         self._answers, self._rows = [], []
         scores = self.task.evaluate(answers, self.graph, "val", metrics=[self.config.monitor])
@@ -197,14 +211,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return checkpoint
 
 
-def chance(seed: int, epoch: int, batch: int) -> torch.Generator:
-    """The generator of one training step.
+def chance(seed: int, epoch: int, batch: int, *more: int) -> torch.Generator:
+    """The generator of one training step, or of one process in it.
 
     Example:
         >>> chance(0, 3, 1).initial_seed() == chance(0, 3, 1).initial_seed() != chance(0, 4, 1).initial_seed()
         True
     """
-    state = np.random.SeedSequence(seed, spawn_key=(epoch, batch)).generate_state(1, np.uint64)
+    state = np.random.SeedSequence(seed, spawn_key=(epoch, batch, *more)).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
 
 

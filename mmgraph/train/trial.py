@@ -23,6 +23,7 @@ from mmgraph.train.record import graph_sha256, rows_sha256
 from mmgraph.train.results import Cell
 
 if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
     from torch_geometric.data import HeteroData
 
     from mmgraph.assembly import Built
@@ -44,6 +45,7 @@ class Ways(NamedTuple):
     config: FitConfig
     make_objective: MakeObjective | None = None
     make_transform: MakeTransform | None = None
+    loggers: Callable[[int], Sequence[Logger]] | None = None  # of a fold
 
 
 class Trial(NamedTuple):
@@ -101,6 +103,7 @@ class Trial(NamedTuple):
                     replace(ways.config, seed=seed),
                     transform=ways.make_transform(schema) if ways.make_transform else None,
                     folder=None if folder is None else folder / str(number),
+                    loggers=ways.loggers(number) if ways.loggers else (),
                 )
             )
         return fitted

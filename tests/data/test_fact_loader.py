@@ -36,6 +36,24 @@ def test_every_question_is_read_once_with_all_its_answers(known):
     assert sorted(found) == sorted(expected)
 
 
+def test_ranks_share_the_questions(known):
+    graph, schema = known
+    options = {"fan_out": [3], "candidates": 5, "shuffle": True, "world": 2}
+    parts = [list(FactLoader(graph, schema, batch_size=4, rank=rank, **options)) for rank in (0, 1)]
+    assert len(parts[0]) == len(parts[1])
+    found = [
+        fact
+        for part in parts
+        for batch in part
+        for fact in zip(
+            *(batch["entity"].n_id[batch["query"][end]].tolist() for end in ("source", "answer")), strict=True
+        )
+    ]
+    rows = graph["query"].answer >= 0
+    expected = zip(graph["query"].source[rows].tolist(), graph["query"].answer[rows].tolist(), strict=True)
+    assert sorted(found) == sorted(expected)
+
+
 def test_no_fact_that_is_asked_for_is_an_edge(known):
     graph, schema = known
     numbering = Numbering(schema)

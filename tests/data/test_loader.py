@@ -113,6 +113,18 @@ def test_ranks_together_read_what_one_process_reads(sizes, options, world, steps
     assert together == [sorted(rows) for rows in one.plan(epoch)]
 
 
+@settings(max_examples=150, deadline=None)
+@given(sizes=SIZES, options=OPTIONS, world=st.integers(1, 4), epoch=st.integers(0, 2))
+def test_ranks_that_may_be_idle_read_the_very_steps_of_one_process(sizes, options, world, epoch):
+    options = {**options, "most": None, "drop_last": False, "idle": True}
+    plans = [loader.plan(epoch) for loader in ranks(sizes, world, **options)]
+    (one,) = ranks(sizes, 1, **{**options, "batch_size": options["batch_size"] * world})
+    together = [sorted(np.concatenate(batches)) for batches in zip(*plans, strict=True)]
+    assert together == [sorted(rows) for rows in one.plan(epoch)]
+    counts = [[len(rows) for rows in plan] for plan in plans]
+    assert all(max(of_step) - min(of_step) <= 1 for of_step in zip(*counts, strict=True))
+
+
 @pytest.mark.parametrize(
     ("count", "batch_size", "world", "expected"),
     [
@@ -316,6 +328,7 @@ def test_the_state_is_plain_and_survives_a_checkpoint(tmp_path):
         ({"bucket": 2}, "bucket=None, this one has 2"),
         ({"most": 20}, "most=None, this one has 20"),
         ({"drop_last": True}, "drop_last=False, this one has True"),
+        ({"idle": True}, "idle=False, this one has True"),
         ({"indices": range(8)}, "samples=10, this one has 8"),
         ({"indices": range(9, -1, -1)}, "digest="),
     ],

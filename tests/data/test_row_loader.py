@@ -45,6 +45,19 @@ def test_every_row_is_read_once_with_all_of_its_group(rows, size, shuffle):
     assert len(graph["query"].source) == len(rows)  # the graph that was given stays as it was
 
 
+def test_ranks_share_the_groups_and_one_may_have_none():
+    graph = asked([0, 1, 0, 2, 3, 4, 4])
+    options = {"groups": graph["query"].source, "batch_size": 1, "world": 2, "idle": True}
+    read = [
+        [
+            batch["query"].number.tolist()
+            for batch in RowLoader(graph, "query", torch.ones(7).bool(), rank=rank, **options)
+        ]
+        for rank in (0, 1)
+    ]
+    assert read == [[[0, 2], [3], [5, 6]], [[1], [4], []]]
+
+
 def test_order_is_that_of_the_seed_and_the_epoch():
     graph = asked(list(range(20)))
 

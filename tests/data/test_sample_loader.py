@@ -88,6 +88,23 @@ def test_ranks_share_the_seeds_and_draw_apart():
         loader(rank=3, world=3)
 
 
+def test_a_rank_may_have_no_seeds_in_the_last_step():
+    groups = torch.arange(5) % 3  # of which there are three
+    for given in (None, groups):
+        count = 5 if given is None else 3
+        options = {"batch_size": 1, "world": 2, "idle": True, "groups": given}
+        parts = [
+            list(NeighbourLoader(NeighbourSampler(graph(), [2]), NodeSeeds("a", range(5)), rank=r, **options))
+            for r in (0, 1)
+        ]
+        assert [len(part) for part in parts] == [-(-count // 2)] * 2
+        last = parts[1][-1]
+        assert last["a"].batch_size == last.num_nodes == 0
+        assert set(last.node_types) == set(parts[0][0].node_types)
+        seeds = [batch["a"].n_id[: batch["a"].batch_size].tolist() for part in parts for batch in part]
+        assert sorted(sum(seeds, [])) == list(range(5))  # noqa: RUF017
+
+
 def test_a_transform_sees_each_batch():
     def noisy(batch, generator):
         batch["a"].noise = torch.rand(batch["a"].num_nodes, generator=generator)
