@@ -33,6 +33,8 @@ BENCHMARKS = (
     "encode",
     "build",
     "knowledge",
+    "ddp",
+    "cluster",
     "decoding",
     "start",
 )

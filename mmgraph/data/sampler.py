@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +11,13 @@ import torch
 from torch import Tensor
 
 from mmgraph.data.csc import Csc, check_times
-from mmgraph.data.sampling import draw, loops
 from mmgraph.data.sampling.draw import key_of
 from mmgraph.data.sampling.hidden import HiddenPairs
 from mmgraph.data.sampling.memory import Recycler
-from mmgraph.data.sampling.options import TimeOf, check_edges, fan_outs, seed_ids, time_attributes
+from mmgraph.data.sampling.options import TimeOf, fan_outs, seed_ids, time_attributes
+from mmgraph.data.sampling.pick import Picked, Wanted
 from mmgraph.data.sampling.relabel import Scratch, SharedNodes, TreeNodes
+from mmgraph.data.sampling.sampled import Sampled
 from mmgraph.data.sampling.store import Store
 from mmgraph.errors import ConfigError
 from mmgraph.typing import EdgeType, NodeType
@@ -27,28 +27,9 @@ if TYPE_CHECKING:
 
     from mmgraph.data.collection import Collection
 
+__all__ = ["NeighbourSampler", "Sampled"]
+
 Nodes = SharedNodes | TreeNodes
-
-
-@dataclass(frozen=True, eq=False)
-class Sampled:
-    """Which nodes and edges were drawn, as rows of the batch and of the graph; every type is there.
-
-    Attributes:
-        nodes: Node type → the graph's row of each node, ``[rows]``: seeds first, in their order, then hop by hop.
-        edges: Edge type → ``[2, edges]``, rows of the batch: the neighbour, and the node it was drawn for.
-        columns: Edge type → the column of each edge in the graph's ``edge_index``, ``[edges]``.
-        num_nodes: Node type → how many nodes are seeds, and how many each hop added.
-        num_edges: Edge type → how many edges each hop added.
-        tree: Node type → the seed whose tree each node is in, ``[rows]``; None where nodes are shared.
-    """
-
-    nodes: dict[NodeType, Tensor]
-    edges: dict[EdgeType, Tensor]
-    columns: dict[EdgeType, Tensor]
-    num_nodes: dict[NodeType, list[int]]
-    num_edges: dict[EdgeType, list[int]]
-    tree: dict[NodeType, Tensor] | None
 
 
 class NeighbourSampler:
@@ -65,8 +46,8 @@ class NeighbourSampler:
     Source: Hamilton, Ying and Leskovec 2017, Inductive representation learning on large graphs, arXiv:1706.02216.
 
     Args:
-        graph: One large graph in memory, or a collection that holds one. Attributes are read a batch at a time, and
-            may be mapped from disk.
+        graph: One large graph in memory, a collection that holds one, or one that lies in parts (`GraphParts`).
+            Attributes are read a batch at a time, and may be mapped from disk.
         fan_out: Neighbours a node in each hop, e.g. ``[10, 5]``, of every edge type; or a list an edge type (types that
             are left out are not followed). -1 takes all.
         replace: Draw each neighbour independently of the others.
@@ -97,7 +78,7 @@ class NeighbourSampler:
 
     def __init__(
         self,
-        graph: HeteroData | Collection,
+        graph: HeteroData | Collection | Store,
         fan_out: Sequence[int] | Mapping[EdgeType, Sequence[int]],
         *,
         replace: bool = False,
@@ -112,12 +93,8 @@ class NeighbourSampler:
         self.replace = bool(replace)
         self.time = time_attributes(time, self.store, self.fan_out)
         self.disjoint = bool(disjoint) or time is not None
-        self.edges = check_edges(edges, self.store, self.fan_out, self.time) if edges is not None else self._sorted()
+        self._picker = self.store.picker(self.fan_out, self.time, edges, compiled)
         self._compiled = importlib.util.find_spec("numba") is not None if compiled is None else compiled
-        self._draw, self._until, self._look_up = draw.draw, draw.until, draw.look_up
-        if self._compiled:
-            self._draw, self._until = loops.compiled(loops.draw), loops.compiled(loops.until)
-            self._look_up = loops.compiled(loops.look_up)
         self._memory = Recycler()
         self._idle: list[dict[NodeType, Scratch]] = []  # one for each thread that samples at the same time
 
@@ -173,39 +150,29 @@ class NeighbourSampler:
         from torch_geometric.data import HeteroData
 
         batch = HeteroData()
+        found = self.store.read(sampled, self._memory)
         for node_type, ids in sampled.nodes.items():
-            values: dict[str, Any] = {"n_id": ids}
-            for name, rows in self.store.nodes[node_type].items():
-                values[name] = rows.take(ids.numpy(), self._memory)
+            values: dict[str, Any] = {"n_id": ids, **found[node_type]}
             if node_type in self.store.counted:
                 values["num_nodes"] = len(ids)
             if sampled.tree is not None:
                 values["batch"] = sampled.tree[node_type]
             batch[node_type].update({**values, "num_sampled_nodes": sampled.num_nodes[node_type]})
         for edge_type, index in sampled.edges.items():
-            columns = sampled.columns[edge_type]
-            values = {"edge_index": index, "e_id": columns}
-            for name, rows in self.store.edges[edge_type].items():
-                values[name] = rows.take(columns.numpy(), self._memory)
+            values = {"edge_index": index, "e_id": sampled.columns[edge_type], **found[edge_type]}
             batch[edge_type].update({**values, "num_sampled_edges": sampled.num_edges[edge_type]})
         return batch
+
+    @property
+    def edges(self) -> Mapping[EdgeType, Csc]:
+        """The sorted edges of each type that is followed; none where another process draws from them."""
+        return self._picker.edges
 
     def _scratch(self) -> dict[NodeType, Scratch]:
         try:
             return self._idle.pop()
         except IndexError:
             return {name: Scratch(count) for name, count in self.store.num_nodes.items()}
-
-    def _sorted(self) -> dict[EdgeType, Csc]:
-        return {
-            edge_type: Csc.from_edges(
-                self.store.index(edge_type),
-                num_sources=self.store.num_nodes[edge_type[0]],
-                num_targets=self.store.num_nodes[edge_type[2]],
-                time=self.store.edge_time(edge_type, self.time[edge_type]) if edge_type in self.time else None,
-            )
-            for edge_type in self.fan_out
-        }
 
     def _limits(self, given: Mapping[NodeType, np.ndarray], time: TimeOf | None) -> np.ndarray | None:
         """The time of each tree, ``[trees]``."""
@@ -235,14 +202,20 @@ class NeighbourSampler:
         num_nodes = {name: [count] for name, count in high.items()}
         found = {edge_type: _Edges() for edge_type in self.store.edges}
         for hop in range(self.depth):
+            before = {edge_type: edges.count for edge_type, edges in found.items()}
+            wanted = [
+                self._wanted(
+                    edge_type, hops[hop], nodes[edge_type[2]].between(*span), key_of(seed, hop, edge_type), limit
+                )
+                for edge_type, hops in self.fan_out.items()
+                if (span := (low[edge_type[2]], high[edge_type[2]]))[0] < span[1] and hops[hop] != 0
+            ]
+            for one, picked in zip(wanted, self._picker.pick(wanted), strict=True):
+                source, _, target = one.edge_type
+                guard = guards.get(one.edge_type)
+                self._add(found[one.edge_type], nodes[source], nodes[target], low[target], one, picked, guard)
             for edge_type, edges in found.items():
-                span = (low[edge_type[2]], high[edge_type[2]])
-                fan_out = self.fan_out[edge_type][hop] if edge_type in self.fan_out else 0
-                before = edges.count
-                if span[0] < span[1] and fan_out != 0:
-                    key = key_of(seed, hop, edge_type)
-                    self._expand(edges, nodes, edge_type, span, fan_out, key, limit, guards.get(edge_type))
-                edges.hops.append(edges.count - before)
+                edges.hops.append(edges.count - before[edge_type])
             low, high = high, {name: one.count for name, one in nodes.items()}
             for name in nodes:
                 num_nodes[name].append(high[name] - low[name])
@@ -251,71 +224,66 @@ class NeighbourSampler:
             {name: torch.from_numpy(one.ids) for name, one in nodes.items()},
             {edge_type: torch.from_numpy(edges.index) for edge_type, edges in found.items()},
             {edge_type: torch.from_numpy(edges.column) for edge_type, edges in found.items()},
+            {edge_type: torch.from_numpy(edges.position) for edge_type, edges in found.items()},
             num_nodes,
             {edge_type: edges.hops for edge_type, edges in found.items()},
             {name: torch.from_numpy(tree) for name, tree in trees.items()} or None,
         )
 
-    def _expand(
+    def _wanted(
         self,
-        edges: _Edges,
-        nodes: dict[NodeType, Nodes],
         edge_type: EdgeType,
-        span: tuple[int, int],
         fan_out: int,
+        targets: tuple[np.ndarray, np.ndarray | None],
         key: np.uint64,
         limit: np.ndarray | None,
+    ) -> Wanted:
+        """What one hop asks for along one edge type."""
+        ids, tree = targets
+        place = ids if tree is None else tree * self.store.num_nodes[edge_type[2]] + ids
+        mine = None if limit is None or tree is None or edge_type not in self.time else limit[tree]
+        return Wanted(edge_type, ids, place, mine, fan_out, self.replace, key)
+
+    def _add(
+        self,
+        edges: _Edges,
+        sources: Nodes,
+        targets: Nodes,
+        low: int,
+        wanted: Wanted,
+        picked: Picked,
         guard: HiddenPairs | None,
     ) -> None:
-        """One hop along one edge type, for the targets in some rows."""
-        csc, targets = self.edges[edge_type], nodes[edge_type[2]]
-        ids, tree = targets.between(*span)
-        start, stop = csc.indptr[ids], csc.indptr[ids + 1]
-        if csc.time is not None and limit is not None and tree is not None:
-            self._until(start, stop.copy(), csc.time, limit[tree], stop)
-        count = stop - start
-        size = count if fan_out == -1 else np.minimum(count, fan_out)
-        if self.replace and fan_out != -1:
-            size = np.where(count > 0, fan_out, 0)
-        offset = np.zeros(len(ids) + 1, dtype=np.int64)
-        np.cumsum(size, out=offset[1:])
-        position = np.empty(offset[-1], dtype=np.int64)
-        place = ids if tree is None else tree * csc.num_targets + ids
-        marks = np.zeros(count.max() if fan_out > loops.SCAN else 0, dtype=np.int64)
-        self._draw(start, count, place, offset, key, max(fan_out, 1), self.replace and fan_out != -1, position, marks)
-        sources = np.empty_like(position)
-        rows, columns = edges.grow(len(position))
-        self._look_up(position, offset, span[0], csc.source, csc.edge, sources, rows[1], columns)
-        trees = None if tree is None else np.repeat(tree, size)
-        if guard is not None and (hidden := guard.among(sources, ids, size)).any():
-            sources, trees = sources[~hidden], None if trees is None else trees[~hidden]
-            rows = edges.drop(hidden)
-        nodes[edge_type[0]].find(sources, trees, rows[0])
+        """Adds the edges that were drawn, and the nodes that they come from."""
+        _, tree = targets.between(low, low + len(wanted.ids))
+        trees = None if tree is None else np.repeat(tree, picked.size)
+        if guard is not None and (hidden := guard.among(picked.source, wanted.ids, picked.size)).any():
+            trees = None if trees is None else trees[~hidden]
+            picked = picked.without(hidden)
+        row = edges.grow(picked)
+        np.add(picked.target, low, out=row[1])
+        sources.find(picked.source, trees, row[0])
 
 
 class _Edges:
-    """The edges of one type in a batch: rows of both ends, and columns in the graph, hop after hop."""
+    """The edges of one type in a batch: rows of both ends, columns in the graph and positions, hop after hop."""
 
     def __init__(self) -> None:
         self.index = np.empty((2, 0), dtype=np.int64)
         self.column = np.empty(0, dtype=np.int64)
+        self.position = np.empty(0, dtype=np.int64)
         self.hops: list[int] = []
 
     @property
     def count(self) -> int:
         return len(self.column)
 
-    def grow(self, more: int) -> tuple[np.ndarray, np.ndarray]:
-        """Makes room for more edges, and gives it: ``[2, more]`` and ``[more]``."""
+    def grow(self, picked: Picked) -> np.ndarray:
+        """Adds edges, and gives the room for their rows: ``[2, edges]``."""
         before = self.count
-        index, column = self.index, self.column
-        self.index, self.column = np.empty((2, before + more), dtype=np.int64), np.empty(before + more, dtype=np.int64)
-        self.index[:, :before], self.column[:before] = index, column
-        return self.index[:, before:], self.column[before:]
-
-    def drop(self, which: np.ndarray) -> np.ndarray:
-        """Takes some of the last edges out, and gives the rows of the ones that are left."""
-        before = self.count - len(which)
-        kept = np.concatenate([np.arange(before), before + np.flatnonzero(~which)])
-        self.index, self.column = self.index[:, kept], self.column[kept]
-        return self.index[:, before:]
+        index = np.empty((2, before + len(picked.column)), dtype=np.int64)
+        index[:, :before] = self.index
+        self.index = index
+        self.column = np.concatenate([self.column, picked.column]) if before else picked.column
+        self.position = np.concatenate([self.position, picked.position]) if before else picked.position
+        return index[:, before:]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmgraph.data.csc import Csc
 from mmgraph.data.sampling.store import Store
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.typing import EdgeType, NodeType
@@ -64,30 +63,6 @@ def time_attributes(
                 f"{list(store.edges[edge_type])}; give time={{edge type: name}} if some edge types have no times"
             )
     return {edge_type: name for edge_type, name in named.items() if edge_type in followed}
-
-
-def check_edges(
-    edges: Mapping[EdgeType, Csc], store: Store, followed: Iterable[EdgeType], time: Mapping[EdgeType, str]
-) -> dict[EdgeType, Csc]:
-    """Checks that sorted edges can be those of a graph.
-
-    Raises:
-        ConfigError: A type is missing, its sizes are others, or it is not sorted by time as it must be.
-    """
-    for edge_type in followed:
-        if edge_type not in edges:
-            raise ConfigError(f"edges must have all edge types that are followed, got no {edge_type}; sort them again")
-        csc = edges[edge_type]
-        must = (store.num_nodes[edge_type[0]], store.num_nodes[edge_type[2]], store.edge_counts[edge_type])
-        if must != (got := (csc.num_sources, csc.num_targets, len(csc))):
-            raise ConfigError(
-                f"edges[{edge_type}] must have the graph's sources, targets and edges, {must}, got {got}; "
-                "sort them again"
-            )
-        if (csc.time is not None) != (edge_type in time):
-            have, want = ("no times", "with") if csc.time is None else ("times", "without")
-            raise ConfigError(f"edges[{edge_type}] has {have}, and the sampler was made {want}; sort them again")
-    return {edge_type: edges[edge_type] for edge_type in followed}
 
 
 def seed_ids(store: Store, node_type: NodeType, ids: Any) -> np.ndarray:

@@ -13,13 +13,17 @@ from torch import Tensor
 from mmgraph.data.collection import Collection
 from mmgraph.data.columns.columns import Column
 from mmgraph.data.columns.contents import read_contents
+from mmgraph.data.csc import Csc
 from mmgraph.data.format import DTYPES
 from mmgraph.data.sampling.memory import Recycler
-from mmgraph.errors import DataError
+from mmgraph.data.sampling.pick import Draw, Picker, SortedEdges
+from mmgraph.errors import ConfigError, DataError
 from mmgraph.typing import EdgeType, NodeType
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
+
+    from mmgraph.data.sampling.sampled import Sampled
 
 _BITS = {1: torch.int8, 2: torch.int16}
 
@@ -67,7 +71,7 @@ class Rows:
         return torch.from_numpy(out).view(self.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Store:
     """A graph's types, sizes and attributes.
 
@@ -88,13 +92,15 @@ class Store:
     counted: frozenset[NodeType]
 
     @classmethod
-    def of(cls, graph: HeteroData | Collection) -> Store:
+    def of(cls, graph: HeteroData | Collection | Store) -> Store:
         """Reads a graph, or a collection that holds one.
 
         Raises:
             DataError: A type does not say how many nodes or edges it has, an edge type joins a type that is not there,
                 or the collection holds more than one graph.
         """
+        if isinstance(graph, Store):
+            return graph
         if isinstance(graph, Collection):
             return cls._of_collection(graph)
         counts: dict[NodeType, int] = {}
@@ -155,6 +161,50 @@ class Store:
             ),
         )
 
+    def picker(
+        self,
+        followed: Iterable[EdgeType],
+        time: Mapping[EdgeType, str],
+        edges: Mapping[EdgeType, Csc] | None,
+        compiled: bool | None,
+    ) -> Picker:
+        """What draws from the edges of this graph.
+
+        Args:
+            followed: The edge types that are drawn from.
+            time: The attribute with the times, for each of them that has some.
+            edges: The sorted edges, where they are known.
+            compiled: As :class:`Draw` takes it.
+
+        Raises:
+            ConfigError: ``edges`` are those of another graph.
+            DataError: There are edges to nowhere.
+        """
+        draws = Draw(compiled=compiled)
+        if edges is not None:
+            return SortedEdges(self._check_edges(edges, followed, time), draws)
+        counts = self.num_nodes
+        made = {
+            edge_type: Csc.from_edges(
+                self.index(edge_type),
+                num_sources=counts[edge_type[0]],
+                num_targets=counts[edge_type[2]],
+                time=self.edge_time(edge_type, time[edge_type]) if edge_type in time else None,
+            )
+            for edge_type in followed
+        }
+        return SortedEdges(made, draws)
+
+    def read(self, sampled: Sampled, memory: Recycler) -> dict[NodeType | EdgeType, dict[str, Tensor]]:
+        """The attributes of what was drawn: type → name → ``[rows, …]``."""
+        found: dict[NodeType | EdgeType, dict[str, Tensor]] = {}
+        for node_type, ids in sampled.nodes.items():
+            found[node_type] = {name: rows.take(ids.numpy(), memory) for name, rows in self.nodes[node_type].items()}
+        for edge_type, columns in sampled.columns.items():
+            mine = self.edges[edge_type]
+            found[edge_type] = {name: rows.take(columns.numpy(), memory) for name, rows in mine.items()}
+        return found
+
     def edge_time(self, edge_type: EdgeType, name: str) -> Tensor:
         """All times of an edge type."""
         rows = self.edges[edge_type][name]
@@ -170,6 +220,26 @@ class Store:
         for name in names:
             if name not in self.edges:
                 raise DataError(f"{what} must be an edge type of the graph, {list(self.edges)}, got {name!r}")
+
+    def _check_edges(
+        self, edges: Mapping[EdgeType, Csc], followed: Iterable[EdgeType], time: Mapping[EdgeType, str]
+    ) -> dict[EdgeType, Csc]:
+        for edge_type in followed:
+            if edge_type not in edges:
+                raise ConfigError(
+                    f"edges must have all edge types that are followed, got no {edge_type}; sort them again"
+                )
+            csc = edges[edge_type]
+            must = (self.num_nodes[edge_type[0]], self.num_nodes[edge_type[2]], self.edge_counts[edge_type])
+            if must != (got := (csc.num_sources, csc.num_targets, len(csc))):
+                raise ConfigError(
+                    f"edges[{edge_type}] must have the graph's sources, targets and edges, {must}, got {got}; "
+                    "sort them again"
+                )
+            if (csc.time is not None) != (edge_type in time):
+                have, want = ("no times", "with") if csc.time is None else ("times", "without")
+                raise ConfigError(f"edges[{edge_type}] has {have}, and the sampler was made {want}; sort them again")
+        return {edge_type: edges[edge_type] for edge_type in followed}
 
 
 def _mapped(column: Column) -> Rows:
