@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from mmgraph.cli.settings import ABOUT, settings
-from mmgraph.errors import ConfigError
-from mmgraph.recipe import Recipe, load_recipe, recipe_paths
+from mmgraph.cli.settings import ABOUT, named, settings
+from mmgraph.recipe import Recipe, load_recipe
 from mmgraph.run import Run, default_folder
 from mmgraph.trackers import open_tracker
 from mmgraph.train.processes import Place
@@ -41,10 +40,7 @@ recipes:
 
 def main(words: Sequence[str]) -> None:
     """Carries out ``mmgraph run``."""
-    if not words or words[0].startswith("-"):
-        sys.stdout.write(HELP.format(recipes="\n  ".join(recipe_paths())))
-        if not words or words[0] not in ("-h", "--help"):
-            raise ConfigError(f"The first word after run must be a recipe, got {words[0] if words else 'nothing'!r}")
+    if not named(words, HELP, "run"):
         return
     recipe = load_recipe(words[0])
 

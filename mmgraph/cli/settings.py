@@ -1,7 +1,8 @@
-"""``--config FILE``: a recipe's settings from JSON, which the other flags then change."""
+"""What commands about a recipe begin with: its name, and ``--config FILE``, whose settings other flags then change."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -9,10 +10,25 @@ from typing import Any
 
 from mmgraph.errors import ConfigError
 from mmgraph.files import read_json
-from mmgraph.recipe import Recipe
+from mmgraph.recipe import Recipe, recipe_paths
 
 FLAG = "--config"
 ABOUT = "JSON file with some of the recipe's fields, or all (e.g. best.json of mmgraph tune); other flags change them."
+
+
+def named(words: Sequence[str], help_: str, command: str, what: str = "a recipe") -> bool:
+    """Whether the first word names something; if not, the help is shown, which names all recipes.
+
+    Raises:
+        ConfigError: There is no word, or a flag other than that for help.
+    """
+    if words and not words[0].startswith("-"):
+        return True
+    sys.stdout.write(help_.format(recipes="\n  ".join(recipe_paths())))
+    if not words or words[0] not in ("-h", "--help"):
+        got = words[0] if words else "nothing"
+        raise ConfigError(f"The first word after {command} must be {what}, got {got!r}")
+    return False
 
 
 def settings(recipe: Recipe, words: Sequence[str]) -> Any:

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from mmgraph.cli.settings import named
 from mmgraph.errors import ConfigError
 from mmgraph.files import sha256
-from mmgraph.recipe import Recipe, load_recipe, recipe_paths
+from mmgraph.recipe import Recipe, load_recipe
 from mmgraph.sweep import RATES, STRATEGIES, Missing, Strategy, Sweep, sweep_missing
 from mmgraph.train import record
 
@@ -41,10 +42,7 @@ recipes:
 
 def main(words: Sequence[str]) -> None:
     """Carries out ``mmgraph sweep``."""
-    if not words or words[0].startswith("-"):
-        sys.stdout.write(HELP.format(recipes="\n  ".join(recipe_paths())))
-        if not words or words[0] not in ("-h", "--help"):
-            raise ConfigError(f"The first word after sweep must be 'missing', got {words[0] if words else 'nothing'!r}")
+    if not named(words, HELP, "sweep", "'missing'"):
         return
     if words[0] != "missing" or len(words) < 2 or words[1].startswith("-"):
         raise ConfigError(f"sweep must be followed by 'missing' and a recipe, got {' '.join(words[:2])!r}")

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from mmgraph.cli.settings import ABOUT, settings
+from mmgraph.cli.settings import ABOUT, named, settings
 from mmgraph.errors import ConfigError
 from mmgraph.files import sha256
-from mmgraph.recipe import Recipe, load_recipe, recipe_paths
+from mmgraph.recipe import Recipe, load_recipe
 from mmgraph.tune import Choice, Range, Tuned, tune
 from mmgraph.tune.space import Space, parse_choice
 
@@ -42,10 +42,7 @@ recipes:
 
 def main(words: Sequence[str]) -> None:
     """Carries out ``mmgraph tune``."""
-    if not words or words[0].startswith("-"):
-        sys.stdout.write(HELP.format(recipes="\n  ".join(recipe_paths())))
-        if not words or words[0] not in ("-h", "--help"):
-            raise ConfigError(f"The first word after tune must be a recipe, got {words[0] if words else 'nothing'!r}")
+    if not named(words, HELP, "tune"):
         return
     recipe = load_recipe(words[0])
     options: Any = tyro.cli(

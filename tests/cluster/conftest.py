@@ -1,8 +1,10 @@
 """A shop with payloads of all kinds, some of them broken, that is built again and again and compared to the bit."""
 
 import io
+import logging
 import os
 import sqlite3
+import warnings
 import wave
 
 import numpy as np
@@ -62,6 +64,25 @@ def shop(tmp_path_factory):
     }
     config = GraphConfig(nodes=NODES, limits={"rejected": 0.5}, split={"by": "random"})
     return Source(config, {"things": pa.table(things)}, root)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Ray on two processors of this machine, for all tests of the module."""
+    import ray
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+            object_store_memory=100 << 20,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """Actors of a Ray cluster: the bits of one process, whatever dies."""
 
-import logging
 import os
 import signal
 import sys
-import warnings
 
 import pytest
 import ray
@@ -17,25 +15,10 @@ from mmgraph.cluster.ray_data import RayActors
 from mmgraph.encoders.registry import make_frozen
 from mmgraph.errors import ConfigError, MissingPackageError
 
+pytestmark = pytest.mark.usefixtures("cluster")
+
 WORDS = [f"word{number} and {number % 4}" for number in range(30)]
 JOBS = [{3 * place + row: WORDS[3 * place + row] for row in range(3)} for place in range(10)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    """Ray on two processors of this machine, for all tests of the module."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        ray.init(
-            num_cpus=2,
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-            object_store_memory=100 << 20,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

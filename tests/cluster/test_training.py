@@ -1,34 +1,16 @@
 """Two processes under Ray Train share each step of a fit: the numbers of one process."""
 
-import logging
 import os
 import signal
-import warnings
 
 import pytest
-import ray
 import torch
 
 from mmgraph.cluster import train_on_ray
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.train import ProcessError
 
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    """Ray on two processors of this machine, for all tests of the module."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        ray.init(
-            num_cpus=2,
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-            object_store_memory=100 << 20,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("cluster")
 
 
 @pytest.fixture
