@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "mmgraph.aligner": ("Aligner",),
-    "mmgraph.assembly": ("Built", "GraphConfig", "Source", "build_graph", "database_source", "with_times"),
+    "mmgraph.assembly": ("Built", "GraphConfig", "Source", "build_graph", "database_source"),
     "mmgraph.builders": ("KnowledgeGraph", "Population", "PopulationConfig"),
     "mmgraph.data": (
         "Collection",

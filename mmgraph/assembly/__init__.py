@@ -2,7 +2,7 @@
 
 from mmgraph.assembly.built import Built
 from mmgraph.assembly.config import GraphConfig, read_config
-from mmgraph.assembly.database import DatabaseSource, database_source, with_times
+from mmgraph.assembly.database import DatabaseSource, database_source
 from mmgraph.assembly.graph import build_graph, dataset_source
 from mmgraph.assembly.rejected import Rejection, TooManyRejectedError
 from mmgraph.assembly.source import Source
@@ -18,5 +18,4 @@ __all__ = [
     "database_source",
     "dataset_source",
     "read_config",
-    "with_times",
 ]

@@ -37,9 +37,50 @@ class DatabaseSource(Source):
 
     Args:
         times: Node type → the column with the times of its rows.
+
+    Example:
+        >>> from mmgraph.assembly import build_graph
+        >>> rows = {"id": [1, 2], "reply": [None, 1], "at": ["2024-01-02", "2024-01-05"], "likes": [3, 4]}
+        >>> posts = DatabaseTable(rows, key="id", foreign={"reply": "posts"}, time="at")
+        >>> graph = build_graph(database_source(Database({"posts": posts}))).graph
+        >>> graph["posts", "reply", "posts"].edge_index.tolist(), graph["posts"].time.tolist()
+        ([[1], [0]], [1704153600000000, 1704412800000000])
+        >>> graph["posts", "reply", "posts"].time.tolist()
+        [1704412800000000]
     """
 
     times: Mapping[str, str] = field(default_factory=dict)
+
+    def finish(self, built: Built) -> Built:
+        """Gives nodes and edges the times at which they came to be: what a sampler needs to hide what came later.
+
+        A node is as old as its row, a payload as old as what it hangs on, an edge as old as the younger of its ends.
+        All edge types have ``time``, whole numbers: microseconds since 1970, or the numbers of the database. Rows of
+        tables without times always were; those whose time is not known never come to be. Node types with a table with
+        times, and those of their payloads, have ``time`` too. Where no table has times, nothing has.
+
+        Raises:
+            DataError: Times of one table are moments, and those of another numbers; or they are neither.
+        """
+        if not self.times:
+            return built
+        read = {name: _times(built, self, name) for name in self.times}
+        if len({one.moments for one in read.values() if len(one.values)}) > 1:
+            moments = {self.times[name]: one.moments for name, one in read.items()}
+            raise DataError(f"All times must be moments, or all whole numbers, got {moments} (which are moments)")
+        graph = copy(built.graph)  # stores of its own, with the same tensors
+        time = {name: torch.full((graph[name].num_nodes,), ALWAYS) for name in graph.node_types}
+        time |= {name: torch.from_numpy(one.values) for name, one in read.items()}
+        for name, (owner, _) in self.config.modality_nodes.items():
+            rows, owners = graph[name, "of", owner].edge_index
+            time[name] = time[name].scatter(0, rows, time[owner][owners])
+            if owner in read:
+                graph[name].time = time[name]
+        for name in read:
+            graph[name].time = time[name]
+        for edge in graph.edge_types:
+            graph[edge].time = _younger(graph[edge].edge_index, time[edge[0]], time[edge[2]])
+        return replace(built, graph=graph)
 
 
 def database_source(
@@ -68,7 +109,8 @@ def database_source(
     Anchors are split by the parts of the task; by the times up to which the database may be seen; by time, where the
     anchor has times; at random. :meth:`~Source.with_split` and :meth:`~Source.with_encoders` change what is chosen.
 
-    :func:`with_times` gives the edges of the graph their times: without them, a model sees what came later.
+    The edges of the graph have times, by which ``NeighbourSampler(graph, …, time="time")`` hides what came later than a
+    question: without them, a model would see it.
 
     Args:
         database: A :class:`~mmgraph.interop.Database`, a folder of RelBench, a file of SQLite, or a database, dataset
@@ -131,51 +173,6 @@ def database_source(
         anchor=anchor, nodes=nodes, edges=edges, targets=targets, split=split, limits=dict(limits or {})
     )
     return DatabaseSource(config, tables, times=kinds)
-
-
-def with_times(built: Built, source: DatabaseSource) -> Built:
-    """A built graph whose nodes and edges say when they came to be: what a sampler needs to hide what came later.
-
-    A node is as old as its row, a payload as old as what it hangs on, an edge as old as the younger of its ends. All
-    edge types have ``time``, whole numbers: microseconds since 1970, or the numbers of the database. Rows of tables
-    without times always were; those whose time is not known never come to be. Node types with a table with times, and
-    those of their payloads, have ``time`` too.
-
-    Args:
-        built: What was built from the source.
-        source: The source.
-
-    Raises:
-        DataError: Times of one table are moments, and those of another numbers; or they are neither.
-
-    Example:
-        >>> from mmgraph.assembly import build_graph
-        >>> rows = {"id": [1, 2], "reply": [None, 1], "at": ["2024-01-02", "2024-01-05"], "likes": [3, 4]}
-        >>> posts = DatabaseTable(rows, key="id", foreign={"reply": "posts"}, time="at")
-        >>> source = database_source(Database({"posts": posts}))
-        >>> graph = with_times(build_graph(source), source).graph
-        >>> graph["posts", "reply", "posts"].edge_index.tolist(), graph["posts"].time.tolist()
-        ([[1], [0]], [1704153600000000, 1704412800000000])
-        >>> graph["posts", "reply", "posts"].time.tolist()
-        [1704412800000000]
-    """
-    read = {name: _times(built, source, name) for name in source.times}
-    if len({one.moments for one in read.values() if len(one.values)}) > 1:
-        moments = {source.times[name]: one.moments for name, one in read.items()}
-        raise DataError(f"All times must be moments, or all whole numbers, got {moments} (which are moments)")
-    graph = copy(built.graph)  # stores of its own, with the same tensors
-    time = {name: torch.full((graph[name].num_nodes,), ALWAYS) for name in graph.node_types}
-    time |= {name: torch.from_numpy(one.values) for name, one in read.items()}
-    for name, (owner, _) in source.config.modality_nodes.items():
-        rows, owners = graph[name, "of", owner].edge_index
-        time[name] = time[name].scatter(0, rows, time[owner][owners])
-        if owner in read:
-            graph[name].time = time[name]
-    for name in read:
-        graph[name].time = time[name]
-    for edge in graph.edge_types:
-        graph[edge].time = _younger(graph[edge].edge_index, time[edge[0]], time[edge[2]])
-    return replace(built, graph=graph)
 
 
 def _younger(index: Tensor, source: Tensor, target: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ def build_graph(
     rejected.check(config.limits.rejected)
     graph, schema = _assemble(source, nodes, made, edges, answers, masks)
     schema.check(graph)
-    return Built(
+    built = Built(
         config=config,
         graph=graph,
         schema=schema,
@@ -123,6 +123,7 @@ def build_graph(
         },
         rejected=rejected.items,
     )
+    return source.finish(built)
 
 
 def _check_encoders(config: GraphConfig, given: Mapping[str, Frozen], *, sent: bool) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mmgraph.assembly.config import EncoderConfig, GraphConfig, read_config
 from mmgraph.errors import ConfigError
 from mmgraph.schema import Modality
+
+if TYPE_CHECKING:
+    from mmgraph.assembly.built import Built
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,10 @@ class Source:
         path = Path(path)
         config = read_config(path)
         return cls(config, root=path.parent / config.root)
+
+    def finish(self, built: Built) -> Built:
+        """What a kind of source adds to the graph that was built from it; here nothing."""
+        return built
 
     def with_split(self, **split: Any) -> Self:
         """The same with another split, or some of its settings changed (another ``seed``).

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from mmgraph.assembly import Built, DatabaseSource, build_graph, database_source, with_times
+from mmgraph.assembly import Built, DatabaseSource, build_graph, database_source
 from mmgraph.assembly.database import column_kind
 from mmgraph.data import NeighbourLoader, NeighbourSampler, NodeSeeds
 from mmgraph.encoders import Encoder, FeatureCache, Table
@@ -92,7 +92,7 @@ def source():
 
 @pytest.fixture(scope="module")
 def built(source, cache):
-    return with_times(build_graph(source, cache=cache), source)
+    return build_graph(source, cache=cache)
 
 
 def test_columns_are_what_they_hold(source):
@@ -121,7 +121,7 @@ def test_relbench_makes_the_same_edges(cache):
     relbench = pytest.importorskip("relbench.modeling.graph")
     database = forum().for_relbench()
     source = database_source(database, anchor="posts")
-    ours = with_times(build_graph(source, cache=cache), source).graph
+    ours = build_graph(source, cache=cache).graph
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         theirs, _ = relbench.make_pkey_fkey_graph(to_relbench(database), {name: {} for name in database.tables})
@@ -194,7 +194,6 @@ def test_the_future_changes_nothing(built, source, cache):
     store = built.graph["question"]
     rows = store.train_mask.nonzero()[:, 0]
     limit, other = int(store.time[rows].max()), build_graph(source, cache=cache)
-    other = with_times(other, source)
     changed = 0
     for node in other.graph.node_types:
         if "time" in other.graph[node] and other.graph[node].get("x") is not None:
@@ -218,7 +217,7 @@ def test_a_row_whose_time_is_not_known_is_never_seen(cache):
     rows = posts.set_column(place, "at", pa.array(times, pa.timestamp("us")))
     one = DatabaseTable(rows, key="id", foreign=database.tables["posts"].foreign, time="at")
     source = database_source(Database({**database.tables, "posts": one}), task=churn())
-    built = with_times(build_graph(source, cache=cache), source)
+    built = build_graph(source, cache=cache)
     store = built.graph["question"]
     batch = sampled(built, NodeSeeds("question", torch.arange(24), time=store.time), time="time")
     assert 3 not in batch["posts"].n_id.tolist()
@@ -228,11 +227,11 @@ def test_a_row_whose_time_is_not_known_is_never_seen(cache):
 def test_rows_that_are_set_aside_have_no_time(cache):
     rows = {"id": [1, None, 2, 1], "at": [day(1), day(2), day(3), day(4)], "y": [0.5, 1.5, 2.5, 0.5]}
     source = database_source(Database({"t": DatabaseTable(rows, key="id", time="at")}), limits={"rejected": 0.5})
-    graph = with_times(build_graph(source, cache=cache), source).graph
+    graph = build_graph(source, cache=cache).graph
     assert ((graph["t"].time - int(BEGIN.astype(int))) / DAY).tolist() == [1, 3]
     rows = {"at": [2020, 2021], "y": [0.5, 1.5]}
     source = database_source(Database({"t": DatabaseTable(rows, time="at")}))
-    assert with_times(build_graph(source, cache=cache), source).graph["t"].time.tolist() == [2020, 2021]
+    assert build_graph(source, cache=cache).graph["t"].time.tolist() == [2020, 2021]
 
 
 def test_times_of_several_kinds_are_refused(cache):
@@ -242,14 +241,11 @@ def test_times_of_several_kinds_are_refused(cache):
     }
     source = database_source(Database(tables), anchor="a")
     with pytest.raises(DataError, match=r"all whole numbers, got \{'at': False, 'on': True\}"):
-        with_times(build_graph(source, cache=cache), source)
+        build_graph(source, cache=cache)
 
 
-def test_what_was_built_stays_as_it_was_and_is_written(source, cache, tmp_path):
-    plain = build_graph(source, cache=cache)
-    timed = with_times(plain, source)
-    assert "time" not in plain.graph["posts"]
-    assert "time" not in plain.graph["posts", "author", "users"]
+def test_times_are_written(source, cache, tmp_path):
+    timed = build_graph(source, cache=cache)
     timed.write(tmp_path / "forum")
     back = Built.open(tmp_path / "forum").graph
     for edge in timed.graph.edge_types:
@@ -359,6 +355,12 @@ def test_each_question_must_have_a_time():
         database_source(forum(), task=TaskTable(parts, "users", "user", "y", time="on"))
 
 
+def test_a_database_without_times_has_none(cache):
+    source = database_source(Database({"t": DatabaseTable({"id": [1, 2], "y": [0.5, 1.5]}, key="id")}))
+    graph = build_graph(source, cache=cache).graph
+    assert all("time" not in store for store in graph.stores)
+
+
 def test_a_nanosecond_later_is_later(cache):
     """Of what is told apart by nanoseconds alone, nothing is taken for earlier than it was."""
     at = pa.array([5_000_000_500, 5_000_000_501], pa.timestamp("ns"))
@@ -367,7 +369,7 @@ def test_a_nanosecond_later_is_later(cache):
     part = {"user": ["a"], "on": at[:1], "y": [1.5]}
     task = TaskTable(dict.fromkeys(churn().parts, part), "users", "user", "y", time="on")
     source = database_source(Database({"users": users, "posts": posts}), task=task)
-    graph = with_times(build_graph(source, cache=cache), source).graph
+    graph = build_graph(source, cache=cache).graph
     assert graph["question"].time.tolist() == [5_000_000] * 3
     assert graph["users", "asked", "question"].time.tolist() == [5_000_000] * 3
     assert graph["posts", "user", "users"].time.tolist() == [5_000_001] * 2
