@@ -5,12 +5,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmgraph.errors import ArtifactError
+from mmgraph.errors import ArtifactError, ConfigError
 
 
 def sha256(path: Path) -> str:
@@ -64,6 +64,37 @@ def read_json(path: Path) -> Any:
         raise ArtifactError(
             f"File {str(path)!r} must hold JSON, but {error}; make it again, or restore a copy"
         ) from None
+
+
+def claim(path: Path, meta: Mapping[str, Any], what: str, advice: str, **more: Any) -> None:
+    """Writes what a folder is for, or checks that it is for the same.
+
+    Args:
+        path: The file in the folder that says so.
+        meta: What it says; all of it must be the same.
+        what: What is in the folder, e.g. ``"a run"``.
+        advice: What to do where it is for something else.
+        **more: What is written beside it, and may differ.
+
+    Raises:
+        ConfigError: The folder is for something else.
+        ArtifactError: The file can't be read.
+
+    Example:
+        >>> path = getfixture("tmp_path") / "run.json"
+        >>> claim(path, {"seed": 0}, "a run", "choose another")
+        >>> claim(path, {"seed": 0}, "a run", "choose another")
+    """
+    meta = json.loads(json.dumps(meta))
+    if not path.exists():
+        write_json(path, {**meta, **more})
+        return
+    written = read_json(path)
+    found = written if isinstance(written, dict) else {}
+    if odd := [key for key in meta if found.get(key) != meta[key]]:
+        raise ConfigError(
+            f"Folder {str(path.parent)!r} holds {what} with other settings (it has another {', '.join(odd)}); {advice}"
+        )
 
 
 @contextmanager

@@ -1,6 +1,10 @@
 """Packages that only some of mmgraph needs, imported where they are used."""
 
 import importlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from mmgraph.errors import MissingPackageError
@@ -36,3 +40,31 @@ def require(name: str, *, extra: str) -> ModuleType:
         raise MissingPackageError(
             f"This needs the package {name!r}, which is not installed; install it with: pip install 'mmgraph[{extra}]'"
         ) from None
+
+
+@contextmanager
+def quiet(logger: str, *kinds: type[Warning], module: str = "") -> Iterator[None]:
+    """Keeps a package's remarks away, and its warnings of some kinds; its errors still come.
+
+    Args:
+        logger: Whose remarks.
+        *kinds: Of warnings.
+        module: Where they come from, a regular expression as :func:`warnings.filterwarnings` takes it; by default
+            anywhere.
+
+    Example:
+        >>> with quiet("ray", UserWarning):
+        ...     warnings.warn("this is not heard")
+        ...     logging.getLogger("ray").getEffectiveLevel() == logging.ERROR
+        True
+    """
+    heard = logging.getLogger(logger)
+    level = heard.level
+    heard.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for kind in kinds:
+                warnings.filterwarnings("ignore", category=kind, module=module)
+            yield
+    finally:
+        heard.setLevel(level)

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,18 @@ class Recipe:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise ConfigError(f"Config of {self.name}: {where}: {first['msg']}, got {first['input']!r}") from None
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Settings as JSON has them: what :meth:`Recipe.config` takes.
+
+    Example:
+        >>> from mmgraph.train import FitConfig
+        >>> plain(FitConfig(epochs=3))["epochs"]
+        3
+    """
+    fields: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
+    return fields
 
 
 def recipe_paths() -> dict[str, Path]:

@@ -20,12 +20,12 @@ from mmgraph.data.graph_file import load_graph, save_graph
 from mmgraph.data.records import Records
 from mmgraph.errors import ArtifactError, ConfigError, DataError, MMGraphError
 from mmgraph.explain import Cases, explain_cases
-from mmgraph.files import check_seal, new_folder, read_json, seal, sha256, write_bytes, write_json
+from mmgraph.files import check_seal, claim, new_folder, read_json, seal, sha256, write_bytes, write_json
 from mmgraph.index import Hit, Index
 from mmgraph.index import load as load_index
 from mmgraph.linker import Linker
 from mmgraph.model import Model
-from mmgraph.recipe import Recipe, load_recipe
+from mmgraph.recipe import Recipe, load_recipe, plain
 from mmgraph.schema import Schema, view
 from mmgraph.search import anchor_labels, embed_new, index_subgraphs, parts_of, subgraph
 from mmgraph.train.evaluate import SHEET, WEIGHTS, evaluate
@@ -353,20 +353,10 @@ def default_folder(recipe: Recipe, config: Any) -> Path:
 
 def _claim(folder: Path, recipe: Recipe, config: Any) -> None:
     """Writes what the folder is for, or checks that it is for the same."""
-    path = folder / "run.json"
     name = recipe.name if recipe.path.is_relative_to(Path(__file__).parents[1]) else str(recipe.path.absolute())
-    settings = json.loads(json.dumps(asdict(config), default=str))
-    meta = {"format": FORMAT, "recipe": name, "recipe_sha256": sha256(recipe.path), "config": settings}
-    if path.exists():
-        found = read_json(path)
-        if {key: found.get(key) for key in meta} != meta:
-            odd = [key for key in meta if found.get(key) != meta[key]]
-            raise ConfigError(
-                f"Folder {str(folder)!r} holds a run with other settings (it has another {', '.join(odd)}); "
-                "choose another with --out"
-            )
-        return
-    write_json(path, {**meta, "command": " ".join(["mmgraph", *sys.argv[1:]])})
+    meta = {"format": FORMAT, "recipe": name, "recipe_sha256": sha256(recipe.path), "config": plain(config)}
+    command = " ".join(["mmgraph", *sys.argv[1:]])
+    claim(folder / "run.json", meta, "a run", "choose another with --out", command=command)
 
 
 def _save_graph(given: Given, folder: Path) -> None:

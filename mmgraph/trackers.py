@@ -12,7 +12,6 @@ Look at them with ``tensorboard --logdir runs/NAME/tracking`` or
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import re
@@ -22,7 +21,7 @@ import warnings
 from abc import ABC, abstractmethod
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -31,7 +30,7 @@ from lightning.pytorch.loggers import Logger
 
 from mmgraph.errors import ConfigError
 from mmgraph.files import write_json
-from mmgraph.optional import require
+from mmgraph.optional import quiet, require
 from mmgraph.train.record import record
 from mmgraph.train.results import Cell
 
@@ -354,15 +353,6 @@ def _without_telemetry() -> Iterator[None]:
             os.environ[name] = before
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> AbstractContextManager[None]:
     """Keeps away what MLflow says of its tables, and SQLAlchemy of MLflow."""
-    logger = logging.getLogger("mlflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    return quiet("mlflow", Warning)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmgraph.errors import ArtifactError
-from mmgraph.files import check_seal, new_folder, read_json, seal, sha256, write_bytes, write_json
+from mmgraph.errors import ArtifactError, ConfigError
+from mmgraph.files import check_seal, claim, new_folder, read_json, seal, sha256, write_bytes, write_json
 
 
 def names(folder):
@@ -81,6 +81,19 @@ def test_a_file_that_is_not_json_is_named(tmp_path, data, value):
 def test_a_missing_json_file_is_named(tmp_path):
     with pytest.raises(ArtifactError, match=r"a\.json.*does not"):
         read_json(tmp_path / "a.json")
+
+
+def test_a_folder_is_claimed_once_and_only_for_the_same(tmp_path):
+    path, meta = tmp_path / "mine" / "run.json", {"seed": 0, "widths": (4, 8)}
+    claim(path, meta, "a run", "choose another", command="first")
+    claim(path, meta, "a run", "choose another", command="second")
+    assert read_json(path) == {"seed": 0, "widths": [4, 8], "command": "first"}
+    said = r"mine' holds a run with other settings \(it has another seed, widths\); choose another"
+    with pytest.raises(ConfigError, match=said):
+        claim(path, {"seed": 1, "widths": (4,)}, "a run", "choose another")
+    write_json(path, ["something", "else"])
+    with pytest.raises(ConfigError, match=said):
+        claim(path, meta, "a run", "choose another")
 
 
 def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path):

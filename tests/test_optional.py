@@ -1,9 +1,11 @@
+import logging
 import sys
+import warnings
 
 import pytest
 
 from mmgraph.errors import MissingPackageError, MMGraphError
-from mmgraph.optional import require
+from mmgraph.optional import quiet, require
 
 
 def test_a_package_that_is_there_is_imported():
@@ -33,3 +35,19 @@ def test_what_is_missing_inside_a_package_is_not_blamed_on_the_package(tmp_path,
     with pytest.raises(ModuleNotFoundError, match=r"json\.no_such_part"):
         require("json.no_such_part", extra="index")
     assert "half_installed" not in sys.modules
+
+
+def test_remarks_and_warnings_of_a_kind_are_kept_away_and_come_back(caplog):
+    logger = logging.getLogger("mmgraph_test_remarks")
+    logger.setLevel(logging.INFO)
+    with quiet("mmgraph_test_remarks", DeprecationWarning):
+        logger.warning("unheard")
+        logger.error("heard")
+        warnings.warn("unheard", DeprecationWarning, stacklevel=1)
+        with pytest.raises(UserWarning, match="another kind"):
+            warnings.warn("another kind", UserWarning, stacklevel=1)
+    logger.info("heard again")
+    assert logger.level == logging.INFO
+    assert caplog.messages == ["heard", "heard again"]
+    with quiet("mmgraph_test_remarks", DeprecationWarning, module="elsewhere"), pytest.raises(DeprecationWarning):
+        warnings.warn("from here", DeprecationWarning, stacklevel=1)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, field, make_dataclass, replace
+from dataclasses import field, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from mmgraph.cli.settings import named
 from mmgraph.errors import ConfigError
 from mmgraph.files import sha256
-from mmgraph.recipe import Recipe, load_recipe
+from mmgraph.recipe import Recipe, load_recipe, plain
 from mmgraph.sweep import RATES, STRATEGIES, Missing, Strategy, Sweep, sweep_missing
 from mmgraph.train import record
 
@@ -94,8 +94,7 @@ def _page(sweep: Sweep, recipe: Recipe, folder: Path) -> Path:
 
 def _settings(config: Any) -> dict[str, Any]:
     """All fields that a cell depends on: how many runs there are is none of them."""
-    told: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
-    return {key: value for key, value in told.items() if key != "runs"}
+    return {key: value for key, value in plain(config).items() if key != "runs"}
 
 
 def _folder(recipe: Recipe, options: Any) -> Path:

@@ -7,14 +7,13 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mmgraph.cluster.parcel import MOST_DEATHS, Bench, Parcel, Reply, died, outcome_of
 from mmgraph.encoders import Frozen
 from mmgraph.encoders.frozen import Job, Outcome
 from mmgraph.errors import ConfigError
-from mmgraph.optional import require
+from mmgraph.optional import quiet, require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,10 +87,10 @@ class RayActors:
     def _encode(self, packed: Any, parcel: Parcel, encoder: Frozen, wave: list[tuple[Job, Any]]) -> Iterator[Outcome]:
         ledger = self.ray.remote(num_cpus=0)(_Ledger).remote(packed, [place for _, place in wave])
         try:
-            with _quiet():
+            with quiet("ray.data", DeprecationWarning, module="ray"):
                 tables = iter(self._dataset(ledger, len(wave)).iter_batches(batch_size=1, batch_format="pyarrow"))
             while True:
-                with _quiet():
+                with quiet("ray.data", DeprecationWarning, module="ray"):
                     table = next(tables, None)
                 if table is None:
                     return
@@ -190,17 +189,3 @@ def _connect(ray: Any, count: int, address: str | None) -> None:
                 f"A Ray cluster of the same versions must run at {address or os.environ.get('RAY_ADDRESS')!r}, but "
                 f"{str(error).strip()}; start one with: ray start --head"
             ) from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Ray Data's remarks on its progress away; its errors still come."""
-    logger = logging.getLogger("ray.data")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray")  # of settings of its own
-            yield
-    finally:
-        logger.setLevel(level)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
 from mmgraph.cluster.ray_data import RayActors
 from mmgraph.errors import ConfigError, MMGraphError
-from mmgraph.optional import require
+from mmgraph.optional import quiet, require
 
 
 def train_on_ray(
@@ -57,10 +55,10 @@ def train_on_ray(
         raise ConfigError(f"processes must be at least 1 and failures at least 0, got {processes} and {failures}")
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     with closing(RayActors(processes, address)) as cluster, tempfile.TemporaryDirectory(prefix="mmgraph-") as own:
-        with _quiet():
+        with _unremarked():
             train, torch_train = (require(f"ray.train{one}", extra="distributed") for one in ("", ".torch"))
         try:
-            with _quiet():
+            with _unremarked():
                 result = torch_train.TorchTrainer(
                     _carried_out,
                     train_loop_config={"function": function, "args": args},
@@ -97,16 +95,6 @@ def _reason(error: Any, processes: int) -> MMGraphError:
     )
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Ray Train's remarks on its progress away; its errors still come."""
-    logger = logging.getLogger("ray.train")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for kind in (DeprecationWarning, FutureWarning, UserWarning):
-                warnings.filterwarnings("ignore", category=kind, module="ray")
-            yield
-    finally:
-        logger.setLevel(level)
+def _unremarked() -> AbstractContextManager[None]:
+    """Without Ray Train's remarks on its progress."""
+    return quiet("ray.train", DeprecationWarning, FutureWarning, UserWarning, module="ray")

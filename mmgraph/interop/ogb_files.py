@@ -119,22 +119,16 @@ def read_plain(root: Path, about: Mapping[str, Any]) -> Columns:
         index = arrays["edge_index"]
         for key in set(arrays) - _HEADS:
             _add(found[_end(key)], key, arrays[key])
-        return Columns(
-            {"node": counts[0]},
-            {_PLAIN: counts[1]},
-            {_PLAIN: _tensor(index)},
-            {"node": found["node"]},
-            {_PLAIN: found["edge"]},
-        ).check(raw)
-    counts = [_csv(raw / f"num-{one}-list.csv.gz")[:, 0] for one in ("node", "edge")]
-    index = _csv(raw / "edge.csv.gz").reshape(-1, 2).T
-    for path in _tables(raw):
-        key = {"species": "node_species"}.get(path.name.removesuffix(".csv.gz"), _key(path))
-        _add(found[_end(key)], key, _csv(path))
-    if str(about.get("add_inverse_edge")) == "True":  # each edge is followed by its inverse
-        index = np.stack([index, index[::-1]], axis=2).reshape(2, -1)
-        found["edge"] = {key: one.repeat_interleave(2, dim=0) for key, one in found["edge"].items()}
-        counts[1] = counts[1] * 2
+    else:
+        counts = [_csv(raw / f"num-{one}-list.csv.gz")[:, 0] for one in ("node", "edge")]
+        index = _csv(raw / "edge.csv.gz").reshape(-1, 2).T
+        for path in _tables(raw):
+            key = {"species": "node_species"}.get(path.name.removesuffix(".csv.gz"), _key(path))
+            _add(found[_end(key)], key, _csv(path))
+        if str(about.get("add_inverse_edge")) == "True":  # each edge is followed by its inverse
+            index = np.stack([index, index[::-1]], axis=2).reshape(2, -1)
+            found["edge"] = {key: one.repeat_interleave(2, dim=0) for key, one in found["edge"].items()}
+            counts[1] = counts[1] * 2
     return Columns(
         {"node": counts[0]},
         {_PLAIN: counts[1]},

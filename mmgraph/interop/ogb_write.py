@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import HeteroData
 
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.files import new_folder, write_bytes, write_json
 from mmgraph.interop.ogb import GRAPH, KINDS, MASKS, NODE, RELATION, import_ogb
 from mmgraph.interop.ogb_files import PARTS, SCHEMA, SEPARATOR
-from mmgraph.interop.rows import check_nothing_loose, check_rows
+from mmgraph.interop.rows import check_new, check_nothing_loose, check_rows
 from mmgraph.schema import Schema, TargetSpec
 
 if TYPE_CHECKING:
-    pass
+    from torch_geometric.data import HeteroData
 
 _OF = (NODE, "of", GRAPH)
 _PLAIN = (NODE, RELATION, NODE)
@@ -65,11 +64,12 @@ def write_ogb(
         SchemaError: A graph is not what the schema says.
         MissingPackageError: OGB is not installed.
     """
+    from torch_geometric.data import HeteroData
+
     folder, prefix = Path(folder), name.partition("-")[0]
     if prefix not in KINDS or not re.fullmatch(r"[a-z0-9]+", name.partition("-")[2]):
         raise ConfigError(f"name must be ogbn-, ogbl- or ogbg- and small letters and figures, got {name!r}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{str(folder)!r} must be a new folder, got something else; choose another")
+    check_new(folder)
     given = [graphs] if isinstance(graphs, HeteroData) else list(graphs)
     if not given or (len(given) > 1 and prefix != "ogbg"):
         raise DataError(f"{name} must be of {'graphs' if prefix == 'ogbg' else 'one graph'}, got {len(given)}")

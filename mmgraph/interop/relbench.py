@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mmgraph.errors import ArtifactError, ConfigError, DataError
 from mmgraph.files import new_folder, write_bytes
 from mmgraph.interop.database import Database, DatabaseTable, TaskTable
+from mmgraph.interop.rows import check_new
 from mmgraph.optional import require
 from mmgraph.schema.spec import TargetKind
 
@@ -60,8 +61,7 @@ def write_relbench(database: Database, folder: str | Path, *, name: str | None =
     import pyarrow.parquet as pq
 
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{str(folder)!r} must be a new folder, got something else; choose another")
+    check_new(folder)
     facts: dict[str, Any] = {"name": name or folder.name, "manifest_version": 1}
     for key, time in (("val_timestamp", database.val_time), ("test_timestamp", database.test_time)):
         facts[key] = None if time is None else time.isoformat()

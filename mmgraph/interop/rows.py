@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from mmgraph.errors import DataError
+from mmgraph.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,6 +33,16 @@ def check_rows(key: str, value: Any, rows: int, name: Any) -> Tensor:
         got = f"{list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise DataError(f"{key!r} of {name!r} must be a tensor with a row for each of {rows}, got {got}; remove it")
     return value
+
+
+def check_new(folder: Path) -> None:
+    """Checks that nothing is lost where a folder is written.
+
+    Raises:
+        ConfigError: There is something.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{str(folder)!r} must be a new folder, got something else; choose another")
 
 
 def check_nothing_loose(graph: HeteroData, where: str) -> None:

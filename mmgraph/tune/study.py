@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,9 +15,9 @@ from rich import box
 from rich.table import Table
 
 from mmgraph.errors import ConfigError, MMGraphError
-from mmgraph.files import read_json, sha256, write_json
+from mmgraph.files import claim, sha256, write_json
 from mmgraph.optional import require
-from mmgraph.recipe import Recipe, load_recipe
+from mmgraph.recipe import Recipe, load_recipe, plain
 from mmgraph.tasks.metrics import higher_is_better
 from mmgraph.train.trial import bar
 from mmgraph.tune.space import Choice, Range, Space, Value, changed, checked
@@ -257,7 +256,7 @@ def _ended(recipe: Recipe, config: Any, folder: Path) -> Tuned:
     pick = max if higher_is_better(metric) else min
     best = pick(done, key=lambda one: one.score if one.score is not None else 0.0)  # of equals, the first
     settings = changed(config, best.values)
-    write_json(folder / "best.json", _plain(settings))
+    write_json(folder / "best.json", plain(settings))
     told = {"format": FORMAT, "recipe": recipe.name, "metric": metric, "best": best.number}
     write_json(folder / "study.json", {**told, "trials": [asdict(one) for one in trials]})
     return Tuned(folder, metric, tuple(trials), best, settings)
@@ -265,31 +264,16 @@ def _ended(recipe: Recipe, config: Any, folder: Path) -> Tuned:
 
 def _claim(folder: Path, recipe: Recipe, config: Any, space: Space, seed: int, *, prune: bool) -> None:
     """Writes what the folder is for, or checks that it is for the same."""
-    path = folder / "tune.json"
     meta = {
         "format": FORMAT,
         "recipe": recipe.name,
         "recipe_sha256": sha256(recipe.path),
-        "config": _plain(config),
+        "config": plain(config),
         "space": {name: {type(what).__name__: list(asdict(what).values())} for name, what in space.items()},
         "seed": seed,
         "prune": prune,
     }
-    meta = json.loads(json.dumps(meta))
-    if not path.exists():
-        write_json(path, meta)
-        return
-    found = read_json(path)
-    if odd := [key for key in meta if found.get(key) != meta[key]]:
-        raise ConfigError(
-            f"Folder {str(folder)!r} holds a study with other settings (it has another {', '.join(odd)}); "
-            "choose another folder"
-        )
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    settings: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
-    return settings
+    claim(folder / "tune.json", meta, "a study", "choose another folder")
 
 
 def _seed(seed: int, number: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from mmgraph.data.columns.columns import Columns
 from mmgraph.data.format import DTYPE_NAMES
 from mmgraph.errors import ArtifactError, ConfigError, MMGraphError
+from mmgraph.files import sha256
 from mmgraph.schema import Schema
 from mmgraph.typing import EdgeType, NodeType
 
@@ -79,7 +79,7 @@ class Book:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).absolute()
         self._columns = Columns.open(self.folder, kind=KIND)
-        self.digest = _sha256(self.folder / f"{KIND}.json")
+        self.digest = sha256(self.folder / f"{KIND}.json")
         try:
             self._read(self._columns.meta)
         except (KeyError, TypeError, ValueError) as error:
@@ -127,7 +127,7 @@ class Book:
             raise ConfigError(f"part must be in [0, {self.parts}), got {part}")
         folder = self.folder / "parts" / str(part)
         columns = Columns.open(folder, kind=PIECE)
-        if (got := _sha256(folder / f"{PIECE}.json")) != self._pieces[part]:
+        if (got := sha256(folder / f"{PIECE}.json")) != self._pieces[part]:
             raise ArtifactError(
                 f"{str(folder)!r} must be the piece that its book names, sha256 {self._pieces[part][:12]}…, got "
                 f"{got[:12]}…; copy book and pieces from one partition_graph"
@@ -173,7 +173,3 @@ def _attributes(one: dict[str, Any]) -> dict[str, Kind]:
         str(name): (DTYPE_NAMES[dtype], tuple(int(size) for size in shape))
         for name, (dtype, shape) in one["attributes"].items()
     }
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

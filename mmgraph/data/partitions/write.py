@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from mmgraph.data.sampling.memory import Recycler
 from mmgraph.data.sampling.options import time_attributes
 from mmgraph.data.sampling.store import Rows, Store
 from mmgraph.errors import ArtifactError, ConfigError
-from mmgraph.files import new_folder
+from mmgraph.files import new_folder, sha256
 from mmgraph.schema import Schema
 from mmgraph.typing import EdgeType, NodeType
 
@@ -133,7 +132,7 @@ class _Cut:
                 writer.append(f"node{number}.hot", _narrow(_most_common(far[node_type]), len(order)))
                 self._write_rows(writer, f"node{number}", self._store.nodes[node_type], mine)
             writer.commit({"part": part})
-        return hashlib.sha256((folder / f"{PIECE}.json").read_bytes()).hexdigest()
+        return sha256(folder / f"{PIECE}.json")
 
     def write_book(self, folder: Path, meta: dict[str, Any], schema: Schema | None) -> None:
         """Writes what is known of all parts."""
