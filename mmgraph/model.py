@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from mmgraph.blueprint import Recorded
@@ -29,6 +30,10 @@ class Model(Recorded):
        own name.
     4. *between*: messages among anchors, over the population (optional).
     5. *head*: the answer.
+    6. *after*: messages among the answers, over the population (optional): the probabilities of the classes spread
+       along edges, so that nodes which are alike are answered alike. Neither training nor the choice of its epoch sees
+       them. This is the second step of Huang et al. 2021, Combining label propagation and simple models out-performs
+       graph neural networks (correct and smooth), arXiv:2010.13993, for answers that no label has touched.
 
     Args:
         schema: What the types of the graphs mean; it must name an anchor.
@@ -37,9 +42,11 @@ class Model(Recorded):
         fusion: Parts to one vector; may be left out if the anchor is all that the encoder encodes.
         within: Message passing before the fusion.
         between: Message passing after it.
+        after: Message passing among the anchors' answers, e.g. :class:`~mmgraph.layers.Smooth`. It keeps them
+            probabilities.
 
     Raises:
-        ConfigError: The schema has no anchor.
+        ConfigError: The schema has no anchor; or, when called, ``after`` with a head that has one output.
 
     Example:
         >>> import torch
@@ -61,6 +68,7 @@ class Model(Recorded):
         fusion: Fusion | None = None,
         within: Layer | None = None,
         between: Layer | None = None,
+        after: Layer | None = None,
     ) -> None:
         super().__init__()
         if schema.anchor is None:
@@ -68,10 +76,25 @@ class Model(Recorded):
         self.schema, self.anchor = schema, schema.anchor
         self.encoder, self.fusion, self.head = encoder, fusion, head
         self.within, self.between = within or Stack(), between or Stack()
+        self.after = after
 
     def forward(self, graph: HeteroData) -> Tensor:
-        """Gives the answers ``[anchors, outputs]``."""
-        return self.head(self.embed(graph))
+        """Gives the answers ``[anchors, outputs]``; with ``after``, logarithms of what they have spread to."""
+        answers = self.answer(graph)
+        if self.after is None or self.training:
+            return answers
+        if answers.shape[1] < 2:
+            raise ConfigError(
+                f"after spreads the probabilities of classes, at least 2, got a head of {answers.shape[1]} output; "
+                "leave it out, or use between"
+            )
+        spread = self.after({self.anchor: answers.softmax(dim=1)}, edge_sets(graph))[self.anchor]
+        return spread.clamp_min(torch.finfo(spread.dtype).tiny).log()
+
+    def answer(self, graph: HeteroData) -> Tensor:
+        """Gives the answers of the head, before they spread, ``[anchors, outputs]``."""
+        answers: Tensor = self.head(self.embed(graph))
+        return answers
 
     def embed(self, graph: HeteroData) -> Tensor:
         """Gives the states of the anchors after all messages, ``[anchors, channels]``."""
@@ -110,8 +133,6 @@ class Model(Recorded):
 
 
 def _merge(indices: list[Tensor]) -> Tensor:
-    import torch
-
     return torch.cat(indices, dim=1)
 
 

@@ -63,6 +63,37 @@ def test_equals_its_steps_one_by_one(case):
     torch.testing.assert_close(model(graph), model.head(states), rtol=1e-12, atol=1e-12)
 
 
+def test_answers_spread_once_it_is_asked_and_not_while_it_is_trained(case):
+    graph, schema = case
+    near = ("subject", "near", "subject")
+    model = make(schema, after=Smooth(relations=[near], rounds=1, alpha=0.25))
+    assert torch.equal(model.train()(graph), model.answer(graph))
+    said, found = model.eval().answer(graph).softmax(dim=1), model(graph)
+    (source, target), weight = graph[near].edge_index, graph[near].edge_weight.double()
+    for row in range(len(said)):
+        others, share = source[target == row], weight[target == row]
+        mean = (share[:, None] * said[others]).sum(dim=0) / share.sum()
+        expected = 0.75 * said[row] + 0.25 * mean if len(others) else said[row]
+        torch.testing.assert_close(found[row].exp(), expected)
+    torch.testing.assert_close(found.exp().sum(dim=1), torch.ones_like(found[:, 0]))
+
+
+def test_certain_answers_spread_without_infinities(case):
+    graph, schema = case
+    model = make(schema, after=Smooth(relations=[("subject", "near", "subject")])).eval()
+    with torch.no_grad():
+        for weight in model.head.parameters():
+            weight.mul_(1e4)
+    assert model(graph).isfinite().all()
+
+
+def test_what_is_no_probability_does_not_spread(case):
+    graph, schema = case
+    model = make(schema, after=Smooth(relations=[("subject", "near", "subject")]), head=nn.Linear(6, 1)).eval()
+    with pytest.raises(ConfigError, match="probabilities of classes, at least 2, got a head of 1 output; leave it out"):
+        model(graph)
+
+
 def test_an_anchor_with_a_payload_is_a_part_of_its_own_name(case):
     graph, schema = case
     graph["subject"].x = torch.randn(12, 2, dtype=torch.float64)

@@ -18,6 +18,7 @@ from mmgraph.data.row_loader import RowLoader
 from mmgraph.decoders import Heads, Translation
 from mmgraph.errors import ConfigError
 from mmgraph.layers import Layer, Stack
+from mmgraph.model import Model
 from mmgraph.schema import TargetSpec
 from mmgraph.tasks import Generation, Part, Task
 from mmgraph.train.processes import ALONE, Place
@@ -108,8 +109,11 @@ def asked(task: Task, batch: HeteroData, part: Part) -> Tensor:
 
 @torch.no_grad()
 def predict(model: nn.Module, task: Task, view: HeteroData, part: Part, config: FitConfig) -> Tensor:
-    """The answers for one part from its view: at once, or in batches where the config has a batch size."""
-    if config.batch_size is None or alone(task):
+    """The answers for one part from its view: at once, or in batches where the config has a batch size.
+
+    Answers that spread (``after``) are given at once: they come from further away than a batch reaches.
+    """
+    if config.batch_size is None or alone(task) or spreads(model):
         return task.answers(model(view), view, part)
     batches = part_batches(task, view, part, config)
     found = [(task.answers(model(batch), batch, part), asked(task, batch, part)) for batch in batches]
@@ -131,7 +135,7 @@ def check_batched(model: nn.Module, view: HeteroData, config: FitConfig) -> None
 
 
 def rounds(module: nn.Module) -> int:
-    """How many rounds of messages the layers of a model pass, if each is called once.
+    """How many rounds of messages the layers of a model pass while it is trained, if each is called once.
 
     Example:
         >>> from mmgraph.layers import Gated, Mean, Stack
@@ -141,11 +145,17 @@ def rounds(module: nn.Module) -> int:
     """
     if isinstance(module, Heads):  # beside each other, not one after the other
         return max(rounds(module[target]) for target in module.targets)
-    inside = sum(rounds(child) for child in module.children())
+    after = module.after if spreads(module) else None
+    inside = sum(rounds(child) for child in module.children() if child is not after)
     if not isinstance(module, Layer) or isinstance(module, Stack):
         return inside
     own = getattr(module, "rounds", 1)
     return max(own if isinstance(own, int) else 1, inside)
+
+
+def spreads(model: nn.Module) -> bool:
+    """Whether a model's answers spread after they are made."""
+    return isinstance(model, Model) and model.after is not None
 
 
 def target_of(task: Task) -> TargetSpec:

@@ -19,7 +19,7 @@ from mmgraph.files import write_bytes
 from mmgraph.functional.distributed import sum_over
 from mmgraph.objectives import Objective
 from mmgraph.tasks import Task
-from mmgraph.train.batched import alone, asked, dealt, in_order
+from mmgraph.train.batched import alone, asked, dealt, in_order, spreads
 from mmgraph.train.processes import ALONE, Place, averaged, gathered
 
 if TYPE_CHECKING:
@@ -93,8 +93,9 @@ class Module(pl.LightningModule):
         return terms["total"]
 
     def validation_step(self, view: HeteroData, _: int) -> None:
-        """Answers for the validation part, or a batch of it."""
-        self._answers.append(self.task.answers(self.model(view), view, "val"))
+        """Answers for the validation part, or a batch of it; before answers spread."""
+        ask = self.model.answer if spreads(self.model) else self.model
+        self._answers.append(self.task.answers(ask(view), view, "val"))
         if self.config.batch_size is not None and not alone(self.task):
             self._rows.append(asked(self.task, view, "val"))
 

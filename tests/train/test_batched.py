@@ -39,6 +39,7 @@ LAYERS = {
         {"within": lambda: GCN(4, 4, relations=WITHIN), "between": lambda: Smooth(relations=NEAR, rounds=2)},
         3,
     ),
+    "answers spread": ({"after": lambda: Smooth(relations=NEAR, rounds=4)}, 0),
 }
 
 
@@ -212,6 +213,20 @@ def test_modality_nodes_that_are_joined_over_anchors_have_all_their_edges() -> N
     view = task.view(graph, "test")
     at_once = predict(model, task, view, "test", mg.FitConfig())
     torch.testing.assert_close(predict(model, task, view, "test", mg.FitConfig(batch_size=2, hops=1)), at_once)
+
+
+@pytest.mark.parametrize("batch_size", [None, 6])
+def test_neither_training_nor_the_choice_of_the_epoch_sees_how_answers_spread(batch_size) -> None:
+    config = mg.FitConfig(epochs=6, batch_size=batch_size, patience=None, learning_rate=0.02)
+    graph, *_ = sample("answers spread")
+    bare = graph.clone()
+    bare[NEAR[0]].edge_index, bare[NEAR[0]].edge_weight = graph[NEAR[0]].edge_index[:, :0], torch.zeros(0)
+    spread, plain = fit("answers spread", config), fit("answers spread", config, graph=bare)
+    assert spread.history == plain.history
+    assert spread.best_epoch == plain.best_epoch
+    same = zip(spread.model.state_dict().values(), plain.model.state_dict().values(), strict=True)
+    assert all(torch.equal(*pair) for pair in same)
+    assert not torch.allclose(spread.predict("val"), plain.predict("val"), atol=1e-3)
 
 
 def test_labels_of_rows_that_are_no_seeds_change_nothing() -> None:
