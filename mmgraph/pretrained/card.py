@@ -63,8 +63,8 @@ class Card:
             f"---\n{self._head(schema)}\n---",
             f"# {_line(self.title)}",
             self.description.strip(),
-            f"## What it reads\n\nA `{kind}` of [mmgraph](https://pypi.org/project/mmgraph/), on graphs of this schema "
-            f"(`schema.json`).\n\n{schema_section(schema)}",
+            f"## What it reads\n\nA `{kind}` of mmgraph, on graphs of this schema (`schema.json`).\n\n"
+            f"{schema_section(schema)}",
             self._scores(),
             f"## Settings\n\n```json\n{settings}\n```" if self.settings else "",
             _LOADING,

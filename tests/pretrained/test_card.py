@@ -49,7 +49,7 @@ def test_a_card_without_scores_claims_none():
     text = Card(title="Bare").text(fake_graph()[1], "Aligner")
     assert "model-index" not in text
     assert "## Scores" not in text
-    assert "A `Aligner` of [mmgraph]" in text
+    assert "A `Aligner` of mmgraph, on graphs of this schema" in text
     assert "from mmgraph.pretrained import from_pretrained" in text
 
 
