@@ -30,6 +30,7 @@ BENCHMARKS = (
     "knn",
     "search",
     "search_path",
+    "subgraphs",
     "encode",
     "build",
     "knowledge",

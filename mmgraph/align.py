@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,6 @@ from mmgraph.explain import Attends
 from mmgraph.explain.scene import evaluating
 from mmgraph.functional import distance, warp
 from mmgraph.functional.assignment import transport
-from mmgraph.keys import weight_key
 from mmgraph.layers import edge_sets
 from mmgraph.schema import Schema
 from mmgraph.typing import EdgeSet, EdgeSets, EdgeType, Features, NodeType
@@ -253,28 +252,12 @@ def _states(given: nn.Module | Features, graph: HeteroData, types: Sequence[Node
     else:
         with evaluating(given):
             if hasattr(given, "project"):
-                found = {node: _projected(given, graph, node) for node in types}
+                found = {node: given.states(graph, node) for node in types}
             else:
                 found = given.within(given.encoder(graph), edge_sets(graph))
     if unknown := [node for node in types if node not in found]:
         raise ConfigError(f"Nodes to align must have states, some of {sorted(found)}, got {unknown[0]!r}")
     return [found[node] for node in types]
-
-
-def _projected(aligner: Any, graph: HeteroData, node: NodeType) -> Tensor:
-    """The nodes of a type in the last space, made on its own view."""
-    view = next((name for name, seen in aligner.views.items() if tuple(seen) == (node,)), None)
-    if view is None:
-        views = {name: list(seen) for name, seen in aligner.views.items()}
-        raise ConfigError(f"Nodes to align must be a view of their own, one of {views}, got {node!r}")
-    seen = aligner.hidden(graph, view)
-    found = {node: aligner.within(aligner.encoder(seen), edge_sets(seen))[node]}
-    for space, sources in aligner.sources.items():
-        modules = aligner.projections[weight_key(space)]
-        made = [modules[weight_key(source)](found[source]) for source in sources if source in found]
-        if made:
-            found[space] = torch.stack(made).mean(dim=0)
-    return found[aligner.space]
 
 
 def _attended(

@@ -112,6 +112,26 @@ class Aligner(Recorded):
             seen[self.anchor].x = torch.zeros_like(seen[self.anchor].x)  # the anchors stay, what they carry does not
         return seen
 
+    def states(self, graph: HeteroData, node: str) -> Tensor:
+        """Gives each node of a type in the last space, ``[rows, channels]``, made on the view of that type alone.
+
+        With linear projections, and nothing ``between``, their mean at an anchor is what the view says of it.
+
+        Raises:
+            ConfigError: The type is no view of its own.
+        """
+        name = next((name for name, seen in self.views.items() if seen == (node,)), None)
+        if name is None:
+            views = {name: list(seen) for name, seen in self.views.items()}
+            raise ConfigError(f"Nodes to align must be a view of their own, one of {views}, got {node!r}")
+        seen = self.hidden(graph, name)
+        found = {node: self.within(self.encoder(seen), edge_sets(seen))[node]}
+        for space, sources in self.sources.items():
+            made = [self._module(space, source)(found[source]) for source in sources if source in found]
+            if made:
+                found[space] = torch.stack(made).mean(dim=0)
+        return found[self.space]
+
     def embed(self, graph: HeteroData) -> Tensor:
         """Gives one vector an anchor, ``[anchors, channels]``: the mean of its views' unit vectors; zeros if none."""
         found = list(self.project(graph)[self.space].values())
@@ -139,8 +159,10 @@ class Aligner(Recorded):
         return {space: found[space] for space in self.sources if space in found}
 
     def _map(self, space: str, source: str, seen: Seen) -> Seen:
-        module = cast("nn.ModuleDict", self.projections[weight_key(space)])[weight_key(source)]
-        return Seen(module(seen.states) * seen.present[:, None], seen.present)
+        return Seen(self._module(space, source)(seen.states) * seen.present[:, None], seen.present)
+
+    def _module(self, space: str, source: str) -> nn.Module:
+        return cast("nn.ModuleDict", self.projections[weight_key(space)])[weight_key(source)]
 
 
 def _emptied(graph: HeteroData, schema: Schema, hide: Collection[str], drop_edges: Collection[EdgeType]) -> HeteroData:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from mmgraph.schema import Schema, view
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
-Kind = Literal["exact", "flat", "hnsw", "ivf"]
+Kind = Literal["exact", "flat", "hnsw", "ivf", "ivfpq"]
+KINDS: tuple[str, ...] = get_args(Kind)
 
 
 def index_subgraphs(
@@ -48,7 +49,7 @@ def index_subgraphs(
         weights: How much each member counts; see :mod:`mmgraph.functional.readout`.
         show: Radius of the subgraph that a hit carries; by default ``hops``. For a model that reads subgraphs out
             itself (:class:`~mmgraph.layers.Readout`) ``hops`` is 0, and this its radius.
-        kind: ``exact``, or one of faiss's: ``flat``, ``hnsw``, ``ivf``.
+        kind: ``exact``, or one of faiss's: ``flat``, ``hnsw``, ``ivf``, ``ivfpq``; see :mod:`mmgraph.index`.
 
     Raises:
         ConfigError: An unknown kind.
@@ -71,12 +72,10 @@ def index_subgraphs(
         "fingerprint": schema.fingerprint,
         "subgraph": lambda row: subgraph(graph, schema, row, hops=hops if show is None else show),
     }
+    if kind not in KINDS:
+        raise ConfigError(f"kind must be one of {list(KINDS)}, got {kind!r}")
     vectors = embed(model, graph, hops=hops, weights=weights)
-    if kind == "exact":
-        return Exact(vectors, names, **options)
-    if kind not in ("flat", "hnsw", "ivf"):
-        raise ConfigError(f"kind must be 'exact', 'flat', 'hnsw' or 'ivf', got {kind!r}")
-    return Faiss(vectors, names, kind=kind, **options)
+    return Exact(vectors, names, **options) if kind == "exact" else Faiss(vectors, names, kind=kind, **options)
 
 
 @torch.no_grad()

@@ -11,9 +11,10 @@ import mmgraph as mg
 from mmgraph.encoders import Raw
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.functional import readout, subgraphs
+from mmgraph.index import load
 from mmgraph.layers import Readout
 from mmgraph.schema import Schema
-from mmgraph.search import embed, embed_new, index_subgraphs, subgraph
+from mmgraph.search import KINDS, embed, embed_new, index_subgraphs, subgraph
 from mmgraph.testing import fake_graph, fake_records
 
 
@@ -103,7 +104,7 @@ def test_flat_index_answers_as_the_exact_one_does(population, model) -> None:
         assert [h.id for h in exact.search_id(one, k=8)] == [h.id for h in flat.search_id(one, k=8)]
 
 
-@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+@pytest.mark.parametrize("kind", ["hnsw", "ivf", "ivfpq"])
 def test_approximate_indexes_find_most_of_them(population, model, kind: str) -> None:
     exact = index_subgraphs(model, population.graph, population.ids)
     other = index_subgraphs(model, population.graph, population.ids, kind=kind)
@@ -112,6 +113,19 @@ def test_approximate_indexes_find_most_of_them(population, model, kind: str) -> 
         for one in population.ids
     ]
     assert np.mean(shared) / 5 > 0.8
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_kinds_are_written_and_read_again(population, model, tmp_path, kind: str) -> None:
+    index = index_subgraphs(model, population.graph, population.ids, hops=2, kind=kind)
+    index.save(tmp_path / "index")
+    again = load(tmp_path / "index", subgraph=lambda row: subgraph(population.graph, population.schema, row, hops=2))
+    for one in population.ids[:5]:
+        hits = [(hit.id, hit.score, hit.metadata["part"]) for hit in index.search_id(one, k=5)]
+        assert hits == [(hit.id, hit.score, hit.metadata["part"]) for hit in again.search_id(one, k=5)]
+        vectors = index.vectors / np.linalg.norm(index.vectors, axis=1, keepdims=True)
+        for name, score, _ in hits:  # by the vectors themselves, whatever codes they were found by
+            assert score == pytest.approx(vectors[population.rows[one]] @ vectors[population.rows[name]], abs=1e-5)
 
 
 def test_metadata_holds_label_and_part_and_filters(population, model, records) -> None:
@@ -137,7 +151,7 @@ def test_names_are_numbered_where_none_are_given(population, model) -> None:
 
 
 def test_errors_name_the_value(population, model, records) -> None:
-    with pytest.raises(ConfigError, match="'exact', 'flat', 'hnsw' or 'ivf', got 'tree'"):
+    with pytest.raises(ConfigError, match="'exact', 'flat', 'hnsw', 'ivf', 'ivfpq'., got 'tree'"):
         index_subgraphs(model, population.graph, kind="tree")
     with pytest.raises(DataError, match="the records of 1 subject, got 2"):
         embed_new(model, population, records.take([0, 1]))

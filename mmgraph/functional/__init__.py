@@ -1,7 +1,7 @@
 """The mathematics: pure functions on tensors, each beside its formula and its source."""
 
 from mmgraph.functional.adjacency import Adjacency
-from mmgraph.functional.assignment import marginal, sinkhorn, transport
+from mmgraph.functional.assignment import marginal, sinkhorn, transport, transported
 from mmgraph.functional.attention import attention, attention_weights
 from mmgraph.functional.attention_blocks import Blocks, find_blocks
 from mmgraph.functional.captions import (
@@ -181,6 +181,7 @@ __all__ = [
     "symmetric_norm",
     "transformed_pairs",
     "transport",
+    "transported",
     "triple_counts",
     "triple_scores",
     "warp",

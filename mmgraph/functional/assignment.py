@@ -4,6 +4,7 @@ r"""Assignments with given marginals: who goes where, when all places together h
 |---|---|
 | :func:`sinkhorn` | the assignment of great score and given marginals: samples to clusters |
 | :func:`transport` | the plan of least cost between two sets of weights: words to regions |
+| :func:`transported` | how alike two sets of vectors are, by that plan: each picture and each text |
 | :func:`marginal` | sizes of clusters: equal, by Zipf's law, or by Gauss's |
 
 Both solve one problem, entropic optimal transport, by Sinkhorn's algorithm in the log domain:
@@ -24,9 +25,11 @@ from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 Sizes: TypeAlias = Literal["uniform", "zipf", "gaussian"]
 SPREAD = 0.1  # deviation of Gaussian sizes, in mean sizes
+CELLS = 1 << 21  # that are transported at once: some 16 MiB a matrix of them
 
 
 def marginal(kind: Sizes, count: int) -> Tensor:
@@ -150,6 +153,71 @@ def transport(
     if not epsilon > 0:
         raise ValueError(f"epsilon must be above 0, got {epsilon}")
     return sinkhorn(-cost, rows=a, columns=b, sharpness=1 / epsilon, rounds=rounds)
+
+
+def transported(
+    x: Tensor, y: Tensor, x_there: Tensor, y_there: Tensor, *, epsilon: float = 0.1, rounds: int = 20
+) -> Tensor:
+    r"""How alike each set of vectors is to each other set: the similarity that the best plan between them carries.
+
+    .. math:: s_{ij} = \langle T^{ij}, C^{ij} \rangle, \quad C^{ij}_{rw} = \cos(x_{ir}, y_{jw}), \quad
+        T^{ij} = \arg\max_T \langle T, C^{ij} \rangle + \epsilon H(T)
+
+    with equal weights of the vectors of a set. It is 1 less :math:`\langle T, 1 - C \rangle`, the cost of transport
+    from regions to words (Chen et al. 2020, UNITER, arXiv:1909.11740, section 3); sets of one vector each have their
+    cosine. Plans are held fixed: gradients flow through the cosines. They are made for some sets at a time.
+
+    Args:
+        x: ``[sets, vectors, channels]``.
+        y: ``[other sets, vectors, channels]``; the numbers of vectors may differ.
+        x_there: Which places have a vector, ``[sets, vectors]`` of bool; at least one in each set.
+        y_there: ``[other sets, vectors]``, likewise.
+        epsilon: How soft plans are, in the unit of a cosine; at least .01.
+        rounds: How often rows and columns are scaled.
+
+    Returns:
+        ``[sets, other sets]``, from -1 to 1.
+
+    Raises:
+        ValueError: A set without a vector, or an option out of its range.
+
+    Example:
+        >>> regions = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 0.0]]])
+        >>> there = torch.tensor([[True, True], [True, False]])
+        >>> transported(regions, regions, there, there).round(decimals=3)
+        tensor([[1.0000, 0.5000],
+                [0.5000, 1.0000]])
+    """
+    if not epsilon >= 0.01 or rounds < 1:
+        raise ValueError(f"epsilon must be at least .01 and rounds at least 1, got {epsilon} and {rounds}")
+    if not (x_there.any(dim=1).all() and y_there.any(dim=1).all()):
+        raise ValueError(
+            f"Each set must have a vector, got {int((~x_there.any(dim=1)).sum())} and "
+            f"{int((~y_there.any(dim=1)).sum())} without"
+        )
+    x, y = F.normalize(x, dim=2), F.normalize(y, dim=2)
+    if not len(x) or not len(y):
+        return x.new_zeros(len(x), len(y)) + (x.sum() + y.sum()) * 0  # with a gradient
+    order, found = x_there.sum(dim=1).argsort(), []  # sets of like sizes side by side: few places are empty
+    for rows in order.split(max(1, CELLS // (x.shape[1] * y_there.numel()))):
+        there, widest = x_there[rows], x_there[rows].any(dim=0).nonzero().max() + 1
+        cosines = torch.einsum("irc,jwc->ijrw", x[rows, :widest], y)  # [sets, other sets, vectors, vectors]
+        plan = _even_plans(cosines.detach().double(), there[:, None, :widest], y_there, epsilon, rounds)
+        found.append((plan.to(cosines.dtype) * cosines).sum(dim=(2, 3)))
+    return torch.cat(found)[order.argsort()]
+
+
+def _even_plans(scores: Tensor, rows: Tensor, columns: Tensor, epsilon: float, rounds: int) -> Tensor:
+    """Plans of equal weights. Bounded scores need no logarithms, which is ten times as fast."""
+    kernel = ((scores - scores.amax(dim=(-2, -1), keepdim=True)) / epsilon).exp()  # [..., rows, columns]
+    across = kernel.transpose(-2, -1).contiguous()
+    r = (rows.to(kernel) / rows.sum(dim=-1, keepdim=True)).expand(kernel.shape[:-1])
+    c = (columns.to(kernel) / columns.sum(dim=-1, keepdim=True)).expand(across.shape[:-1])
+    v = torch.ones_like(c)
+    for _ in range(rounds):
+        u = r / (kernel @ v[..., None])[..., 0]
+        v = c / (across @ u[..., None])[..., 0]
+    return _rounded(u[..., None] * kernel * v[..., None, :], r, c)
 
 
 def _shares(weights: Tensor | None, shape: torch.Size, like: Tensor, name: str) -> Tensor:

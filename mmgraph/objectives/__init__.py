@@ -13,6 +13,7 @@
 | :class:`CoCLR` | neighbours in the other modality | modalities that agree in what they show |
 | :class:`Margin` | views of one anchor, nearer than others by a margin | one side is fixed, or neighbours are known |
 | :class:`Grounded` | texts, alike where their pictures are | many texts fit one picture |
+| :class:`RegionWords` | views of one anchor, by which of their nodes go together | which goes with which matters |
 | :class:`Correlate` | views of one anchor, correlated as a whole | few pairs, and what they share is sought |
 | :class:`SkipGram` | walks: who is close to whom in the graph | no labels; edges that mean something |
 | :class:`SelfLabel` | clusters of given sizes, labelled by the model itself | no labels; views that share clusters |
@@ -30,6 +31,7 @@ from mmgraph.objectives.latent import Latent
 from mmgraph.objectives.links import Links
 from mmgraph.objectives.margin import Grounded, Margin
 from mmgraph.objectives.reconstruct import Reconstruct
+from mmgraph.objectives.region_words import RegionWords
 from mmgraph.objectives.self_critical import SelfCritical
 from mmgraph.objectives.self_label import SelfLabel
 from mmgraph.objectives.several import Several
@@ -51,6 +53,7 @@ __all__ = [
     "Margin",
     "Objective",
     "Reconstruct",
+    "RegionWords",
     "SelfCritical",
     "SelfLabel",
     "Several",

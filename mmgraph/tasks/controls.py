@@ -173,7 +173,7 @@ def _late_linear(folds: Sequence[HeteroData], task: NodeClassification, part: Pa
 
 def _cca(folds: Sequence[HeteroData], task: Retrieval, part: Part) -> Tensor:
     """Canonical correlation analysis of the views' features, of the width and strength best on validation."""
-    graph, metric = folds[0], "mrr" if "mrr" in task.metrics else "class_map"
+    graph, metric = task.joined(folds[0]), "mrr" if "mrr" in task.metrics else "class_map"
     store = graph[task.node]
     columns = anchor_columns(graph, task.schema)
     xs = [_side_by_side([columns[name] for name in task.modalities[view]], store.train_mask) for view in task.views]
@@ -184,7 +184,7 @@ def _cca(folds: Sequence[HeteroData], task: Retrieval, part: Part) -> Tensor:
         found = cca([x[train] for x in xs], channels=min(WIDTHS[-1], *(x.shape[1] for x in xs)), ridge=ridge)
         vectors = torch.stack([found.project(x, view) for view, x in enumerate(xs)], dim=1)
         for width in [one for one in WIDTHS if one <= vectors.shape[2]] or [vectors.shape[2]]:
-            score = task.evaluate(vectors[store.val_mask, :, :width], graph, "val", metrics=[metric])[metric]
+            score = task.evaluate(vectors[store.val_mask, :, :width], folds[0], "val", metrics=[metric])[metric]
             best = max(best, (score, vectors[store[f"{part}_mask"], :, :width]), key=lambda one: one[0])
     return best[1].float()
 
@@ -206,11 +206,12 @@ def _principal(x: Tensor, train: Tensor) -> Tensor:
 
 
 def _chance(folds: Sequence[HeteroData], task: Retrieval, part: Part) -> Tensor:
-    store = folds[0][task.node]
+    graph = task.joined(folds[0])
+    store = graph[task.node]
     everyone = torch.ones_like(store.train_mask)
     found = []
     for names in task.modalities.values():
-        known = [present(folds[0], task.schema, name) for name in names if name in sources(task.schema)]
+        known = [present(graph, task.schema, name) for name in names if name in sources(task.schema)]
         found.append(torch.stack(known).any(dim=0) if known else everyone)
     there = torch.stack(found, dim=1)[store[f"{part}_mask"]]
     vectors = torch.randn(*there.shape, 8, generator=torch.Generator().manual_seed(len(there)))

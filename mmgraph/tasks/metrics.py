@@ -31,6 +31,8 @@ HIGHER_IS_BETTER = {
     "class_map": True,
     "class_precision@1": True,
     "class_precision@10": True,
+    "zero_shot_accuracy": True,
+    "zero_shot_class_accuracy": True,
     "nmi": True,
     "ari": True,
     "purity": True,

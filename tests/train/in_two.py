@@ -121,6 +121,7 @@ def steps_of():
     }.items():
         add(name, aligner(schema), objectives.Margin(schema, alike=by, structure=structure))
     add("grounded", aligner(schema), objectives.Grounded(schema, "text", "scan", alike="diagnosis"))
+    add("region words", aligner(schema), objectives.RegionWords(schema, "scan", "text", cost=0.5))
     add("correlate", aligner(schema, 2), objectives.Correlate(schema))
     add("two views", aligner(schema), objectives.TwoViews(schema, flipped, positives=NEAR))
     add("GDT", aligner(schema), objectives.GDT(schema, {"flip": (flipped, "invariant")}))
