@@ -214,14 +214,15 @@ class Collection:
                 "Indices must be a sequence of at least one whole number, got "
                 f"{numbers.dtype} {list(numbers.shape)}; of a mask take np.flatnonzero(mask)"
             )
-        wrong = (numbers < -self._samples) | (numbers >= self._samples)
-        if wrong.any():
+        low, high = int(numbers.min()), int(numbers.max())
+        if low < -self._samples or high >= self._samples:
+            wrong = (numbers < -self._samples) | (numbers >= self._samples)
             raise OutOfRangeError(
                 f"Index must be between {-self._samples} and {self._samples - 1} (there are {self._samples} samples), "
                 f"got {numbers[wrong][0]}"
             )
         numbers = numbers.astype(np.int64)
-        return np.where(numbers < 0, numbers + self._samples, numbers)
+        return numbers if low >= 0 else np.where(numbers < 0, numbers + self._samples, numbers)
 
 
 def _reopen(columns: Columns) -> Collection:

@@ -32,34 +32,27 @@ class Adjacency:
     Raises:
         ValueError: A target is not one of the rows; so it is for a source, once the way back is asked for.
 
-    Attributes:
-        order: ``[edges]``, the edges sorted by target: positions in ``index``.
-        sources: ``[edges]``, the source rows in that order.
-        offsets: ``[targets + 1]``: the edges into target t are those from ``offsets[t]`` to ``offsets[t + 1]``.
-
     Example:
         >>> edges = Adjacency(torch.tensor([[0, 1, 2], [1, 0, 1]]), 3, 2)
         >>> edges.sources.tolist(), edges.offsets.tolist()
         ([1, 0, 2], [0, 1, 3])
     """
 
-    targets: Tensor
-    order: Tensor
-    sources: Tensor
-    offsets: Tensor
+    _turned: _Turned | None  # none: an identity, which is its own way back
+    _number: int
+    _device: torch.device
 
     def __init__(self, index: Tensor, num_sources: int, num_targets: int) -> None:
         self.num_sources, self.num_targets = num_sources, num_targets
+        self._turned, self._number = None, 0
         if torch.compiler.is_exporting():
             _leave(self, index)
         elif num_sources == num_targets == index.shape[1] and _is_identity(index):
-            self.is_identity = True  # so is a batch of samples that each have the modality: nothing to sort
-            self.order = torch.arange(num_targets, device=index.device)
-            self.offsets = torch.arange(num_targets + 1, dtype=_dtype(num_targets), device=index.device)
-            self.sources = self.targets = self.offsets[:-1]
+            self.is_identity, self._device = True, index.device
+            return  # so is a batch of samples that each have the modality: nothing to sort, nor to turn round
         else:
             _sort([self], [index[0]], [index[1]])
-        self._turned, self._number = _Turned([self]), 0
+        self._turned = _Turned([self])
 
     @classmethod
     def several(cls, edges: Sequence[tuple[Tensor, int, int]]) -> list[Adjacency]:
@@ -86,6 +79,28 @@ class Adjacency:
             one._turned, one._number = turned, number
         return made
 
+    # Sorting sets the next four; of an identity they are made when they are asked for, which its mean never does.
+
+    @cached_property
+    def order(self) -> Tensor:
+        """The edges sorted by target, as positions in ``index``, ``[edges]``."""
+        return torch.arange(self.num_targets, device=self._device)
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """The edges into target t are those from ``offsets[t]`` to ``offsets[t + 1]``, ``[targets + 1]``."""
+        return torch.arange(self.num_targets + 1, dtype=_dtype(self.num_targets), device=self._device)
+
+    @cached_property
+    def sources(self) -> Tensor:
+        """The source rows in the order of the targets, ``[edges]``."""
+        return self.offsets[:-1]
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """The target rows in their order, ``[edges]``."""
+        return self.sources
+
     @property
     def num_edges(self) -> int:
         """Number of edges."""
@@ -94,7 +109,7 @@ class Adjacency:
     @property
     def transposed(self) -> Adjacency:
         """The same edges the other way round; their ``order`` are positions in *this* one's order."""
-        return self._turned.all[self._number]
+        return self if self._turned is None else self._turned.all[self._number]
 
     @property
     def degree(self) -> Tensor:

@@ -81,7 +81,7 @@ class Spans:
         if self.together:
             column.file.read_into(int(self.starts[0]), out)
         elif column.file.mapped:
-            np.take(column.array, self.rows, axis=0, out=out, mode="clip")  # all in range; "raise" would copy twice
+            column.array.take(self.rows, axis=0, out=out, mode="clip")  # all in range; "raise" would copy twice
         else:
             for start, first, last in zip(self.starts.tolist(), self.slices[:-1], self.slices[1:], strict=True):
                 column.file.read_into(start, out[first:last])
@@ -102,12 +102,12 @@ class Collator:
         self.layout = layout
         self._columns = dict(columns)
         offsets = {name for s in layout.stores for name in (s.offsets, *(one.offsets for one in s.attributes))}
+        edges = {one.column for s in layout.stores for one in s.attributes if one.kind == "edges"}
         first: dict[Any, str] = {}
         self.same = {UNIT: UNIT} | {
-            name: first.setdefault((self._columns[name].rows, self._columns[name].head.sha256), name)
-            for name in sorted(offsets - {UNIT})
+            name: first.setdefault(_content(self._columns[name]), name) for name in sorted((offsets | edges) - {UNIT})
         }
-        """Name of offsets → the first of the same content, e.g. of all types that each sample has one node of."""
+        """Name of offsets or edges → the first of the same content, e.g. of all types that each sample has one of."""
 
     def spans(self, offsets: str, samples: np.ndarray, *, together: bool = False) -> Spans:
         """Where the rows of some samples lie in a column with these offsets; ``samples`` is ``[samples]``."""
@@ -157,7 +157,7 @@ class Collator:
                     _private(batch, store)["_num_nodes"] = counts.lengths.tolist()
                     continue
                 if one.kind in ("index", "edges"):
-                    mapping[one.name], own_incs[one.name] = self._joined(one, store, spans)
+                    mapping[one.name], own_incs[one.name] = spans.joined(one, store)
                 else:
                     mapping[one.name] = spans[one.offsets].take(self._columns[one.column], _dtype(one))
                     own_incs[one.name] = zeros
@@ -228,17 +228,34 @@ class Collator:
 
 
 class _Memo(dict[str, Spans]):
-    """The spans of one batch, found once for all columns that share their offsets."""
+    """The spans of one batch, found once for all columns that share their offsets; so are indices that are equal."""
 
     def __init__(self, collator: Collator, samples: np.ndarray, together: bool) -> None:
         super().__init__()
         self._of = (collator, samples, together)
+        self._joined: dict[Any, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def __missing__(self, offsets: str) -> Spans:
         collator, samples, together = self._of
         first = collator.same[offsets]
         self[offsets] = collator.spans(first, samples, together=together) if first == offsets else self[first]
         return self[offsets]
+
+    def joined(self, one: AttributeLayout, store: StoreLayout) -> tuple[torch.Tensor, torch.Tensor]:
+        """The indices of an attribute, its own, and by how much each sample's are raised."""
+        collator, *_ = self._of
+        assert isinstance(store.type, tuple)
+        names = (one.column, one.offsets, collator._counts[store.type[0]], collator._counts[store.type[2]])
+        content = tuple([collator.same.get(name, name) for name in names])
+        if (found := self._joined.get(content)) is not None:
+            return found[0].clone(), found[1]
+        self._joined[content] = found = collator._joined(one, store, self)
+        return found
+
+
+def _content(column: Column) -> Any:
+    """Equal for columns that hold the same values."""
+    return column.dtype, column.shape, column.rows, column.head.sha256
 
 
 def _dtype(one: AttributeLayout) -> torch.dtype:
@@ -277,9 +294,11 @@ def _empty_batch() -> Any:
     """What ``Batch(_base_cls=HeteroData)`` gives, whose constructor reads signatures anew each time."""
     from torch_geometric.data.storage import BaseStorage
 
+    shared = BaseStorage.__new__(BaseStorage)
     prototype = _prototype()
     kind: Any = type(prototype)
     batch = kind.__new__(kind)
-    batch.__dict__.update(prototype.__dict__, _global_store=BaseStorage(_parent=batch))
+    batch.__dict__.update(prototype.__dict__, _global_store=shared)
+    shared.__dict__.update(_mapping={}, _parent=weakref.ref(batch))
     batch.__dict__.update(_node_store_dict={}, _edge_store_dict={})
     return batch
