@@ -107,6 +107,7 @@ WANTED: Sequence[tuple[str, dict[str, Any]]] = (
     ("caption_coco_mini", {}),
     ("cornia2020_m2_coco_mini", {}),
     ("text_to_graph_codex", {}),
+    ("alayrac2022_flamingo_avdigits", {}),
     ("zeng2022_socratic_avdigits", {}),
     ("glyph_pictures", {}),
     ("ramesh2021_dalle_digits", {}),

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import random
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -20,6 +21,26 @@ WRITTEN = {  # part → first and last picture it draws from; between the parts 
     "val": ("first-8000", "first-9999"),
     "test": ("second-0000", "second-9999"),
 }
+CALLED = (
+    "dax",
+    "mop",
+    "zub",
+    "fen",
+    "kil",
+    "gor",
+    "pim",
+    "tav",
+    "lud",
+    "bez",
+    "sif",
+    "rok",
+    "vun",
+    "nad",
+    "gip",
+    "tel",
+)
+SHOTS, WAYS = (0, 1, 2, 4), 5  # examples of each digit of an episode, in turns; and how many digits it is about
+EPISODES = {"train": 1.0, "val": 0.2, "test": 0.5}  # of a part, in shares of those of training
 GREY, CONTRAST = 128, 32  # mean and deviation of a picture with noise, in grey levels
 
 
@@ -31,8 +52,9 @@ def build(
     names: float = 1 / 3,
     unlabelled: float = 0.0,
     modalities: Mapping[str, Collection[str]] | None = None,
+    episodes: int = 0,
 ) -> Source:
-    """Pairs pictures and recordings.
+    """Pairs pictures and recordings, or deals pictures out to episodes.
 
     Args:
         files: None of its own: mnist20k and fsdd have theirs.
@@ -45,12 +67,18 @@ def build(
         modalities: Part → which of image, audio and text its samples have, for some of the parts train, unlabelled, val
             and test. By default all have a picture and a recording, and text is in train and unlabelled alone, since
             it tells the answer.
+        episodes: Above 0, the pictures of the samples in so many few-shot episodes for training, and others for the
+            other parts: of each of five digits 0, 1, 2 or 4 pictures (``shots``), and last one more of one of them.
+            Each digit has a made-up name, drawn anew for each episode: ``said`` tells those of the pictures in their
+            order, and ``name`` that of the last.
     """
     if not (noise >= 0 and 0 <= names <= 1 and 0 <= unlabelled < 1):
         raise ValueError(
             "noise must be at least 0, names from 0 to 1 and unlabelled from 0 to below 1, "
             f"got {noise}, {names} and {unlabelled}"
         )
+    if episodes < 0:
+        raise ValueError(f"episodes must be at least 0, got {episodes}")
     has = _modalities(modalities or {})
     written, spoken = load_dataset("mnist20k").tables["pictures"].to_pylist(), load_dataset("fsdd")
     pictures = {row["name"]: row for row in written}
@@ -76,6 +104,8 @@ def build(
                 "part": split,
             }
         )
+    if episodes:
+        return _episodes(samples, episodes, random.Random(seed))
     columns = {"image": "image", "audio": "audio", "speaker": "keep", "picture": "keep"}
     config = GraphConfig(
         name="avdigits",
@@ -85,6 +115,27 @@ def build(
     )
     kinds = [(name, pa.binary() if name == "image" else pa.string()) for name in samples[0]]
     return Source(config, {"samples": pa.Table.from_pylist(samples, schema=pa.schema(kinds))}, root=spoken.root)
+
+
+def _episodes(samples: list[dict], count: int, rng: random.Random) -> Source:
+    """Pictures and what they are called, dealt out; no picture twice in one episode."""
+    drawn = []
+    for part, share in EPISODES.items():
+        rows = [row for row in samples if row["part"] == part and row["image"] is not None]
+        pool = [[row["image"] for row in rows if row["digit"] == digit] for digit in DIGITS]
+        for number in range(round(share * count)):
+            shots, names = SHOTS[number % len(SHOTS)], rng.sample(CALLED, WAYS)
+            found = [rng.sample(some, shots + 1) for some in rng.sample(pool, WAYS)]
+            shown = [(one, name) for some, name in zip(found, names, strict=True) for one in some[1:]]
+            images, said = zip(*rng.sample(shown, len(shown)), (found[0][0], names[0]), strict=True)
+            drawn.append({"image": images, "said": said, "name": names[0], "shots": shots, "part": part})
+    columns = {"image": "image", "name": "text", "said": "keep", "shots": "keep"}
+    config = GraphConfig(
+        name="avdigits",
+        nodes={"episode": {"table": "episodes", "columns": columns}},
+        split={"by": "column", "column": "part"},
+    )
+    return Source(config, {"episodes": pa.Table.from_pylist(drawn)})
 
 
 def _modalities(chosen: Mapping[str, Collection[str]]) -> dict[str, Collection[str]]:

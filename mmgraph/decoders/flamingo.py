@@ -86,11 +86,11 @@ class Flamingo(TextDecoder):
     :math:`-\sum_l \log p(y_l \mid y_{<l}, x_{\le l})`.
 
     **Few shots.** With ``context`` the pictures before the last are examples, and come with what they are called: the
-    state of each is also mapped to one vector that the language model reads as a word (the state knows the word by a
-    message, from a node of the word to that of the picture). The model reads the begin, *picture, word* for each
-    example, *picture* for the last, and then writes its text; *picture* is a vector that is learned, the paper's
-    ``<image>``, and looks at the picture, as the word does. A row with one picture is asked without an example. Words
-    as one vector are ours, not the paper's.
+    last ``context`` channels of a state are not looked at, they say the picture's word (by a message, from a node of
+    the word to that of the picture), and are mapped to one vector that the language model reads. It reads the begin,
+    *picture, word* for each example, *picture* for the last, and then writes its text; *picture* is a vector that is
+    learned, the paper's ``<image>``, and looks at the picture; the word does not. A row with one picture is asked
+    without an example. Words as one vector are ours, not the paper's.
 
     Source: Alayrac et al. 2022, Flamingo: a visual language model for few-shot learning, arXiv:2204.14198.
 
@@ -103,7 +103,8 @@ class Flamingo(TextDecoder):
         heads: Of attention; they divide both widths.
         every: Which blocks look: 1 is all, 2 the first, third, ….
         nodes: Nodes of a picture, side by side; ``None``: all of a row.
-        context: Whether pictures before the last come with their words.
+        context: How many channels of a state say its word, where pictures before the last come with theirs; 0 for none.
+            As many as the language model's are read as they are at the start.
         marker: The number after which the next picture is looked at; by default the end of a text.
         decoding: How texts are drawn.
 
@@ -130,7 +131,7 @@ class Flamingo(TextDecoder):
         heads: int = 4,
         every: int = 1,
         nodes: int | None = None,
-        context: bool = False,
+        context: int = 0,
         marker: int = END,
         decoding: Decoding | None = None,
     ) -> None:
@@ -139,12 +140,18 @@ class Flamingo(TextDecoder):
             raise ConfigError(f"Flamingo needs every and nodes of at least 1, got {every} and {nodes}")
         if context and nodes is None:
             raise ConfigError("With context a row has several pictures: say how many nodes one has, e.g. nodes=1")
+        if not 0 <= context < channels:
+            raise ConfigError(f"context must be at least 0 and leave some of {channels} channels to see, got {context}")
         check_room(model, 0, length)
         self.model, self.nodes, self.every, self.marker = model, nodes, every, marker
-        self.resampler = Resampler(channels, latents=latents, depth=depth, heads=heads)
+        self.shown = channels - context
+        self.resampler = Resampler(self.shown, latents=latents, depth=depth, heads=heads)
         looking = range(0, len(model.blocks), every)
-        self.crosses = nn.ModuleList(GatedCross(model.channels, channels, heads=heads) for _ in looking)
-        self.word = nn.Linear(channels, model.channels) if context else None
+        self.crosses = nn.ModuleList(GatedCross(model.channels, self.shown, heads=heads) for _ in looking)
+        self.word = nn.Linear(context, model.channels) if context else None
+        if self.word is not None and context == model.channels:
+            nn.init.eye_(self.word.weight)
+            nn.init.zeros_(self.word.bias)
         self.picture = nn.Parameter(torch.randn(model.channels) * 0.02) if context else None
 
     def forward(self, sources: Sources, tokens: Tensor) -> Tensor:
@@ -185,17 +192,19 @@ class Flamingo(TextDecoder):
         """The pictures; what is between begin and text, and which of it is there; which picture begin and that see."""
         states, present = self._split(sources)  # [rows, pictures, nodes, channels]
         rows, pictures = present.shape[:2]
-        latents = self.resampler(states.flatten(0, 1), present.flatten(0, 1)).unflatten(0, (rows, pictures))
+        shown = states[..., : self.shown].flatten(0, 1)
+        latents = self.resampler(shown, present.flatten(0, 1)).unflatten(0, (rows, pictures))
         found = Pictures(latents.flatten(1, 2), present.any(dim=2).sum(dim=1))
         begin = found.count.clamp(max=1)[:, None] - 1  # the begin looks at the first picture
         if self.word is None or self.picture is None or pictures < 2:
             return found, states.new_zeros(rows, 0, self.model.channels), present.new_zeros(rows, 0), begin
-        mean = Sources(states.flatten(0, 1), present.flatten(0, 1)).mean().unflatten(0, (rows, pictures))
-        words = self.word(mean)  # [rows, pictures, channels of the model]
+        told = Sources(states[..., self.shown :].flatten(0, 1), present.flatten(0, 1)).mean()
+        words = self.word(told).unflatten(0, (rows, pictures))  # [rows, pictures, channels of the model]
         vectors = torch.stack([self.picture.expand_as(words), words], dim=2).flatten(1, 2)[:, :-1]
         place = torch.arange(2 * pictures - 1, device=states.device)  # picture, word, picture, word, …, picture
         there = (place < 2 * found.count[:, None] - 1) & (found.count > 1)[:, None]
-        which = torch.cat([begin, torch.div(place, 2, rounding_mode="floor").expand(rows, -1)], dim=1)
+        seen = torch.where(place % 2 == 0, place // 2, -1)
+        which = torch.cat([begin, seen.expand(rows, -1)], dim=1)
         return found, vectors, there, which
 
     def _split(self, sources: Sources) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from mmgraph.optional import require
 
 END = "<|endoftext|>"
 _IGNORED = -100
+_SPREAD = 0.05  # deviation of fresh weights of a model that looks up
 
 
 def train_language_model(
@@ -39,6 +40,7 @@ def train_language_model(
     warm_up: float = 0.1,
     dropout: float = 0.1,
     seed: int = 0,
+    looks_up: bool = False,
 ) -> Path:
     r"""Trains a language model of GPT-2's kind on some texts, and writes it as a folder of transformers.
 
@@ -48,10 +50,17 @@ def train_language_model(
     :math:`-\frac1N \sum_t \log p(w_t \mid w_{<t})` over all pieces and ends; AdamW with a learning rate that rises, and
     falls by a cosine.
 
+    **Looking up.** A small model that reads ``7dax3mop7`` learns soon that one of the two words follows, and late which
+    one. With ``looks_up`` it starts from what the attention of trained models is like: positions are sines; what asks
+    and what is asked have like weights, so that like looks at like, and neighbours at each other; and what is read is
+    passed on half as loud. Take three blocks of one head each.
+
     The folder is written whole or not at all. Where it is there already, made from the same texts with the same
     options, nothing is trained. torch's own state of chance is left as it was.
 
-    Source: Radford et al. 2019, Language models are unsupervised multitask learners (GPT-2).
+    Source: Radford et al. 2019, Language models are unsupervised multitask learners (GPT-2). ``looks_up`` is after
+    Trockman and Kolter 2023, Mimetic initialization of self-attention layers, arXiv:2305.09828; what it is for: Olsson
+    et al. 2022, In-context learning and induction heads, arXiv:2209.11895.
 
     Args:
         texts: What to learn from: those of training samples alone, if it is to be judged on others.
@@ -67,6 +76,7 @@ def train_language_model(
         warm_up: Share of the steps in which it rises to there.
         dropout: Share of the states zeroed while training.
         seed: Of weights, order and dropout.
+        looks_up: Whether it starts so that it soon looks up what it has read.
 
     Returns:
         The folder.
@@ -104,6 +114,8 @@ def train_language_model(
         "dropout": dropout,
         "seed": seed,
     }
+    if looks_up:  # left out otherwise: folders that are there keep their names
+        options["looks_up"] = True
     made = {"texts": hashlib.sha256("\0".join(known).encode()).hexdigest(), "options": options}
     folder = _own_place(made) if folder is None else Path(folder)
     if folder.exists():
@@ -183,8 +195,28 @@ def _model(pieces: int, end: int, options: dict[str, Any]) -> Any:
         bos_token_id=end,
         eos_token_id=end,
         pad_token_id=end,
+        **({"initializer_range": _SPREAD} if "looks_up" in options else {}),
     )
-    return transformers.GPT2LMHeadModel(config)
+    model = transformers.GPT2LMHeadModel(config)
+    if "looks_up" in options:
+        _look_up(model)
+    return model
+
+
+@torch.no_grad()
+def _look_up(model: Any) -> None:
+    """Gives positions and attention the start of one that looks up."""
+    positions = model.transformer.wpe.weight  # [length, channels]
+    width = positions.shape[1]
+    pace = 10000.0 ** -(torch.arange(0, width, 2) / width)
+    angles = torch.arange(len(positions))[:, None] * pace
+    positions.copy_(1.5 * _SPREAD * torch.cat([angles.sin(), angles.cos()], dim=1)[:, :width])
+    for block in model.transformer.h:
+        asks, passes_on = (torch.linalg.qr(torch.randn(width, width))[0] for _ in range(2))
+        loud = math.sqrt(0.5)
+        start = torch.cat([asks, asks, loud * passes_on], dim=1)  # [channels, 3 * channels]: query, key, value
+        block.attn.c_attn.weight.mul_(0.5).add_(start)
+        block.attn.c_proj.weight.mul_(0.5).add_(loud * passes_on.T)
 
 
 def _fit(model: Any, numbers: list[list[int]], end: int, options: dict[str, Any]) -> None:

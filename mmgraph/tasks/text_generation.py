@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,8 @@ class TextGeneration(Generation):
     - ``retrieval@k``: share of rows of whose own references one is among the k that are nearest to what was made, by
       CIDEr, of all different ones of the part; equally near ones share the mean of their places.
 
+    - ``exact_match 4 shots``, with ``groups={"shots": (0, 4)}``: the same, of the rows whose number ``shots`` is 4.
+
     All but the first two compare :func:`~mmgraph.functional.captions.words`. Rows without a reference are not judged.
 
     Args:
@@ -55,6 +57,7 @@ class TextGeneration(Generation):
         target: The node type whose text is asked for; its nodes are ``of`` the anchor.
         attribute: The tensor that holds its numbers.
         spell: ``spell(tokens [rows, length]) -> texts``; by default by the vocabulary that the schema keeps.
+        groups: A tensor of the anchors, ``[rows]`` of int64 → the numbers in it by which exact matches are told apart.
 
     Raises:
         SchemaError: There is no such modality or tensor, or neither a vocabulary nor ``spell``.
@@ -81,6 +84,7 @@ class TextGeneration(Generation):
         *,
         attribute: str = "tokens",
         spell: Callable[[Tensor], Sequence[str]] | None = None,
+        groups: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         super().__init__(schema, target, attribute=attribute)
         self.vocabulary = schema.nodes[target].vocabulary
@@ -89,11 +93,13 @@ class TextGeneration(Generation):
                 f"{target!r} must have a vocabulary to be read, got none; encode it by 'subwords', or give spell"
             )
         self._spell = spell
+        several = [(name, number) for name, numbers in (groups or {}).items() for number in numbers]
+        self._groups = {f"exact_match {number} {name}": (name, number) for name, number in several}
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that :meth:`evaluate` knows."""
-        return (*LIKELIHOOD, *COMPARED)
+        return (*LIKELIHOOD, *COMPARED, *self._groups)
 
     def evaluate(
         self,
@@ -112,7 +118,8 @@ class TextGeneration(Generation):
             metrics: Which metrics; by default all, of numbers those that need no likelihood.
 
         Raises:
-            DataError: Another number of rows than the part has, no row with a reference, or the likelihood of numbers.
+            DataError: Another number of rows than the part has, no row with a reference (in a group), or the likelihood
+                of numbers.
             SchemaError: An unknown metric.
         """
         wanted = self._wanted(predictions, graph, part, metrics)
@@ -120,7 +127,7 @@ class TextGeneration(Generation):
         if set(LIKELIHOOD) & set(wanted):
             loss = self._losses(predictions, graph, part)
             found |= {"log_loss": loss, "perplexity": math.exp(min(loss, 700.0))}  # above, a float has no room
-        if asked := set(COMPARED) & set(wanted):
+        if asked := {*COMPARED, *self._groups} & set(wanted):
             found |= self._compared(self._payloads(predictions), graph, part, asked)
         return {name: found[name] for name in wanted}
 
@@ -162,6 +169,12 @@ class TextGeneration(Generation):
         }
         found = {name: float(score().mean()) for name, score in each.items() if name in asked}
         found |= {name: bleu(candidates, meant, order=n) for name, n in (("bleu", 4), ("bleu@1", 1)) if name in asked}
+        for name in [name for name in self._groups if name in asked]:
+            attribute, number = self._groups[name]
+            group = graph[self.node][attribute][graph[self.node][f"{part}_mask"]].cpu()[judged] == number
+            if not group.any():
+                raise DataError(f"At least 1 {self.node!r} of {part} must have {attribute!r} {number}, got none")
+            found[name] = float(each["exact_match"]()[group].mean())
         if some := [name for name in asked if name.startswith("retrieval@")]:
             places = _places(candidates, meant)
             found |= {name: float((places <= int(name.partition("@")[2])).double().mean()) for name in some}

@@ -184,3 +184,28 @@ def test_a_graph_for_co_learning():
     assert (has["image"] == ((train & ~labelled) | test)).all()
     assert (has["audio"] == (train | val)).all()
     assert (labelled | train).all()
+
+
+def test_episodes_deal_pictures_and_names_out(avdigits):
+    module, pictures = avdigits
+    source = module.build({}, episodes=40)
+    found = source.tables["episodes"].to_pylist()
+    assert Counter(row["part"] for row in found) == {"train": 40, "val": 8, "test": 20}
+    assert Counter(row["shots"] for row in found if row["part"] == "test") == dict.fromkeys((0, 1, 2, 4), 5)
+    digit, ranges = (
+        {png: name[-1] for name, png in pictures.items()},
+        {"train": "first-", "val": "first-8", "test": "second-"},
+    )
+    names = {png: name for name, png in pictures.items()}
+    for row in found:
+        assert len(row["image"]) == len(set(row["image"])) == len(row["said"]) == 5 * row["shots"] + 1
+        called = {(digit[image], name) for image, name in zip(row["image"], row["said"], strict=True)}
+        assert len(called) == len(dict(called)) == len({name for _, name in called}) == (5 if row["shots"] else 1)
+        assert row["said"][-1] == row["name"]
+        assert all(names[image].startswith(ranges[row["part"]]) for image in row["image"])
+    dealt = {(digit[row["image"][-1]], row["name"]) for row in found}
+    assert len(dealt) > 40  # a digit has another name in each
+    assert module.build({}, episodes=40).tables["episodes"].equals(source.tables["episodes"])
+    assert not module.build({}, episodes=40, seed=1).tables["episodes"].equals(source.tables["episodes"])
+    with pytest.raises(ValueError, match="episodes must be at least 0, got -1"):
+        module.build({}, episodes=-1)

@@ -85,7 +85,7 @@ def test_closed_gates_are_exactly_the_language_model(kind, options, request):
 
 @pytest.mark.parametrize("kind", ["folder", "llama"])
 def test_open_gates_look_and_rows_without_a_picture_are_the_language_model(kind, request):
-    for options in ({}, {"nodes": 1}, {"nodes": 1, "context": True}):
+    for options in ({}, {"nodes": 1}, {"nodes": 1, "context": 4}):
         decoder, tokens = make(request.getfixturevalue(kind), **options), numbers()
         found, plain = decoder(pictures(), tokens), alone(decoder, tokens)
         assert not torch.allclose(found[:2], plain[:2], atol=1e-3)
@@ -150,21 +150,36 @@ def test_nodes_of_a_picture_belong_together(folder):
 
 
 def test_context_is_picture_and_word_for_each_earlier_picture(folder):
-    decoder, sources = make(folder, nodes=1, context=True), pictures()
+    decoder, sources = make(folder, nodes=1, context=4), pictures()
     tokens = numbers(length=4)
     found = decoder(sources, tokens)
     begin, text = decoder.model.embed(torch.zeros(1, 1, dtype=torch.int64)), decoder.model.embed(tokens[:1, :-1])
-    words = sources.states[:1] @ decoder.word.weight.T + decoder.word.bias
+    words = sources.states[:1, :, 4:] @ decoder.word.weight.T + decoder.word.bias
     marker = decoder.picture.expand(1, 1, -1)
     vectors = torch.cat([begin, marker, words[:, :1], marker, words[:, 1:2], marker, text], dim=1)
-    which = torch.tensor([[0, 0, 0, 1, 1, 2, 2, 2, 2]])
+    which = torch.tensor([[0, 0, -1, 1, -1, 2, 2, 2, 2]])
     with decoder._looking(decoder._before(sources.take(slice(0, 1)))[0], which):
         expected = decoder.model(vectors)[0][:, 5:]
     torch.testing.assert_close(found[:1], expected)
     fewer = Sources(sources.states[1:2, :2], sources.present[1:2, :2])  # the second row has two
     torch.testing.assert_close(decoder(fewer, tokens[1:2])[0], found[1])
     single = Sources(sources.states[:1, :1], sources.present[:1, :1])  # no example
-    torch.testing.assert_close(decoder(single, tokens[:1]), make(folder, nodes=1)(single, tokens[:1]))
+    plain = Flamingo(4, LanguageModel(folder), length=6, latents=2, nodes=1)
+    plain.load_state_dict(
+        {name: value for name, value in decoder.state_dict().items() if name[:4] not in ("word", "pict")}
+    )
+    shown = Sources(single.states[..., :4], single.present)
+    torch.testing.assert_close(decoder(single, tokens[:1]), plain(shown, tokens[:1]))
+    states = sources.states.clone()
+    states[0, 2, 4:] = 9  # nobody reads the word of the picture that is asked about
+    assert torch.equal(decoder(Sources(states, sources.present), tokens)[0], found[0])
+
+
+def test_words_as_wide_as_the_language_model_are_read_as_they_are(folder):
+    model = LanguageModel(folder)
+    decoder = Flamingo(4 + model.channels, model, length=6, latents=2, nodes=1, context=model.channels)
+    words = torch.randn(3, model.channels)
+    assert torch.equal(decoder.word(words), words)
 
 
 def test_another_piece_may_lead_to_the_next_picture(folder):
@@ -175,7 +190,7 @@ def test_another_piece_may_lead_to_the_next_picture(folder):
     assert not torch.allclose(found[0, 3], other[0, 3], atol=1e-3)
 
 
-@pytest.mark.parametrize("options", [{}, {"nodes": 1}, {"nodes": 1, "context": True}, {"every": 2}])
+@pytest.mark.parametrize("options", [{}, {"nodes": 1}, {"nodes": 1, "context": 4}, {"every": 2}])
 def test_steps_equal_the_whole(folder, options):
     decoder = make(folder, **options)
     sources, tokens = pictures(), numbers()
@@ -190,7 +205,7 @@ def test_steps_equal_the_whole(folder, options):
 
 
 def test_no_logit_sees_what_follows_and_no_row_another(folder):
-    decoder = make(folder, nodes=1, context=True)
+    decoder = make(folder, nodes=1, context=4)
     sources, tokens = pictures(), numbers()
     before = decoder(sources, tokens)
     changed = tokens.clone()
@@ -204,7 +219,7 @@ def test_no_logit_sees_what_follows_and_no_row_another(folder):
 
 
 def test_what_is_frozen_gets_no_gradient_and_all_else_does(folder):
-    decoder = make(folder, nodes=1, context=True).train()
+    decoder = make(folder, nodes=1, context=4).train()
     decoder.losses(pictures(), numbers())["total"].sum().backward()
     assert all(weight.grad is None for weight in decoder.model.parameters())
     learned = {name for name, weight in decoder.named_parameters() if weight.requires_grad}
@@ -225,7 +240,7 @@ def test_it_is_copied_and_restored(folder):
 
 @pytest.mark.parametrize("method", ["greedy", "beam", "nucleus"])
 def test_generation_is_bounded_and_works_without_rows_and_nodes(folder, method):
-    decoder, how = make(folder, nodes=1, context=True), Decoding(method=method, width=3)
+    decoder, how = make(folder, nodes=1, context=4), Decoding(method=method, width=3)
     drawn = [decoder.generate(pictures(), generator=torch.Generator().manual_seed(0), decoding=how) for _ in range(2)]
     assert torch.equal(*drawn)
     assert drawn[0].shape == (3, 6)
@@ -238,7 +253,8 @@ def test_options_out_of_range_are_refused(folder):
     for options, message in (
         ({"every": 0}, "got 0 and None"),
         ({"nodes": 0}, "got 1 and 0"),
-        ({"context": True}, "say how many nodes one has"),
+        ({"context": 4}, "say how many nodes one has"),
+        ({"nodes": 1, "context": 8}, "leave some of 8 channels to see, got 8"),
         ({"length": 17}, "its length, 17, must fit in the 16 positions"),
         ({"heads": 5}, "divide 8 channels, got 8 channels of sources and 5 heads"),
         ({"latents": 0}, "latents and depth of at least 1, got 0"),

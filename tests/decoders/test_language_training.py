@@ -105,6 +105,25 @@ def test_the_pace_rises_and_falls():
     assert slower[14] == 0.5
 
 
+def test_one_that_looks_up_starts_with_like_at_like(tmp_path):
+    sizes = {**SMALL, "depth": 2, "heads": 1, "epochs": 1, "dropout": 0.0, "learning_rate": 1e-9}
+    folder = train_language_model(TEXTS, tmp_path / "lm", **sizes, looks_up=True)
+    model = LanguageModel(folder).model.transformer
+    width, positions = SMALL["channels"], model.wpe.weight
+    place = torch.tensor([1, 5])  # of sines and cosines: equal distances are equal angles
+    near, far = (torch.cosine_similarity(positions[place], positions[place + step], dim=1) for step in (1, 4))
+    torch.testing.assert_close(near[0], near[1])
+    assert near[0] > far[0]
+    for block in model.h:
+        query, key, value = block.attn.c_attn.weight.split(width, dim=1)
+        for product, size in ((query @ key.T, 1.0), (value @ block.attn.c_proj.weight, 0.5)):
+            off = product - size * torch.eye(width)
+            assert off.abs().max() < 0.3 * size + 0.1
+            assert product.trace() > 0.8 * size * width
+    plain = train_language_model(TEXTS, tmp_path / "plain", **sizes)
+    assert (plain / "model.safetensors").read_bytes() != (folder / "model.safetensors").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -132,6 +132,21 @@ def test_several_references_and_rows_without(subwords):
     assert found["retrieval@1"] == pytest.approx(2 / 3)
 
 
+def test_exact_matches_are_told_apart_by_groups(subwords):
+    graph, task = whole(subwords)[0], TextGeneration(schema_of(subwords), "text", groups={"shots": (0, 4)})
+    graph["sample"].shots = torch.tensor([0, 4, 4, 0, 4, 7])  # 7 is in none
+    made = [TEXTS[0], TEXTS[1], "wrong", "wrong", "wrong", "wrong"]
+    found = task.evaluate(subwords(made), graph)
+    assert found["exact_match 0 shots"] == 1 / 2
+    assert found["exact_match 4 shots"] == pytest.approx(1 / 3)
+    assert "exact_match 7 shots" not in found
+    asked = task.evaluate(subwords(made), graph, metrics=["exact_match 0 shots"])
+    assert asked == {"exact_match 0 shots": 1 / 2}
+    graph["sample"].shots = torch.full((6,), 4)
+    with pytest.raises(DataError, match="must have 'shots' 0, got none"):
+        task.evaluate(subwords(made), graph)
+
+
 def slow_place(candidate, row, references):
     """The place of the nearest own reference; equal ones share the mean of their places."""
     known = CiderReferences(references)
