@@ -32,6 +32,7 @@ SHOWN = (
     "recall@10",
     "class_map",
     "class_precision@1",
+    "zero_shot_accuracy",
     "mrr",
     "hits@1",
     "hits@3",

@@ -10,7 +10,7 @@ Source: Radford et al. 2021, Learning transferable visual models from natural la
 Command: mmgraph run radford2021_clip_emoji
 Cost: four minutes on one core.
 Expected: recall@10 .59 over three runs, where a linear map gives .40 and canonical correlation .53; with ``--graph``
-.88, of which noise in place of features keeps .34.
+.88, of which noise in place of features keeps .34. Zero-shot .38 of eleven groups, with noise .09, by chance .10.
 Differs from the paper: a thousand pairs, not 400 million; oriented gradients and colours, and vectors of a small
 sentence model (all-MiniLM-L6-v2), in place of two networks trained from nothing.
 """
@@ -26,7 +26,7 @@ import mmgraph as mg
 from mmgraph import encoders, layers, objectives
 
 DATA, METRIC = "emoji", "recall@10"
-EXPECT = {"recall@10": (0.59, 0.04)}
+EXPECT = {"recall@10": (0.59, 0.04), "zero_shot_accuracy": (0.38, 0.05)}
 CONTROLS = ("noise", "cca", "chance")
 WORDS = ("name_en", "keywords_en")
 VIEWS = {"picture": ("picture",), "words": WORDS}
