@@ -81,13 +81,15 @@ class Model(Recorded):
     def forward(self, graph: HeteroData) -> Tensor:
         """Gives the answers ``[anchors, outputs]``; with ``after``, logarithms of what they have spread to."""
         answers = self.answer(graph)
-        if self.after is None or self.training:
+        if self.after is None:
             return answers
         if answers.shape[1] < 2:
             raise ConfigError(
                 f"after spreads the probabilities of classes, at least 2, got a head of {answers.shape[1]} output; "
                 "leave it out, or use between"
             )
+        if self.training:
+            return answers
         spread = self.after({self.anchor: answers.softmax(dim=1)}, edge_sets(graph))[self.anchor]
         return spread.clamp_min(torch.finfo(spread.dtype).tiny).log()
 

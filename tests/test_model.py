@@ -90,8 +90,9 @@ def test_certain_answers_spread_without_infinities(case):
 def test_what_is_no_probability_does_not_spread(case):
     graph, schema = case
     model = make(schema, after=Smooth(relations=[("subject", "near", "subject")]), head=nn.Linear(6, 1)).eval()
-    with pytest.raises(ConfigError, match="probabilities of classes, at least 2, got a head of 1 output; leave it out"):
-        model(graph)
+    for training in (False, True):  # before anything is trained for nothing
+        with pytest.raises(ConfigError, match="probabilities of classes, at least 2, got a head of 1 output; leave it"):
+            model.train(training)(graph)
 
 
 def test_an_anchor_with_a_payload_is_a_part_of_its_own_name(case):

@@ -123,6 +123,8 @@ def _episodes(samples: list[dict], count: int, rng: random.Random) -> Source:
     for part, share in EPISODES.items():
         rows = [row for row in samples if row["part"] == part and row["image"] is not None]
         pool = [[row["image"] for row in rows if row["digit"] == digit] for digit in DIGITS]
+        if few := {digit: len(some) for digit, some in zip(DIGITS, pool, strict=True) if len(some) <= max(SHOTS)}:
+            raise ValueError(f"episodes need more than {max(SHOTS)} pictures of each digit in {part}, got {few}")
         for number in range(round(share * count)):
             shots, names = SHOTS[number % len(SHOTS)], rng.sample(CALLED, WAYS)
             found = [rng.sample(some, shots + 1) for some in rng.sample(pool, WAYS)]

@@ -140,7 +140,7 @@ class Flamingo(TextDecoder):
             raise ConfigError(f"Flamingo needs every and nodes of at least 1, got {every} and {nodes}")
         if context and nodes is None:
             raise ConfigError("With context a row has several pictures: say how many nodes one has, e.g. nodes=1")
-        if not 0 <= context < channels:
+        if isinstance(context, bool) or not 0 <= context < channels:
             raise ConfigError(f"context must be at least 0 and leave some of {channels} channels to see, got {context}")
         check_room(model, 0, length)
         self.model, self.nodes, self.every, self.marker = model, nodes, every, marker

@@ -169,12 +169,16 @@ class TextGeneration(Generation):
         }
         found = {name: float(score().mean()) for name, score in each.items() if name in asked}
         found |= {name: bleu(candidates, meant, order=n) for name, n in (("bleu", 4), ("bleu@1", 1)) if name in asked}
-        for name in [name for name in self._groups if name in asked]:
+        if groups := [name for name in self._groups if name in asked]:
+            matched = each["exact_match"]()
+        for name in groups:
             attribute, number = self._groups[name]
+            if attribute not in graph[self.node]:
+                raise DataError(f"{self.node!r} must have the tensor {attribute!r}, by which {name!r} is told apart")
             group = graph[self.node][attribute][graph[self.node][f"{part}_mask"]].cpu()[judged] == number
             if not group.any():
                 raise DataError(f"At least 1 {self.node!r} of {part} must have {attribute!r} {number}, got none")
-            found[name] = float(each["exact_match"]()[group].mean())
+            found[name] = float(matched[group].mean())
         if some := [name for name in asked if name.startswith("retrieval@")]:
             places = _places(candidates, meant)
             found |= {name: float((places <= int(name.partition("@")[2])).double().mean()) for name in some}

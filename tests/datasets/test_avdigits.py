@@ -209,3 +209,5 @@ def test_episodes_deal_pictures_and_names_out(avdigits):
     assert not module.build({}, episodes=40, seed=1).tables["episodes"].equals(source.tables["episodes"])
     with pytest.raises(ValueError, match="episodes must be at least 0, got -1"):
         module.build({}, episodes=-1)
+    with pytest.raises(ValueError, match="more than 4 pictures of each digit in val, got {'0': 0, '1': 0"):
+        module.build({}, episodes=40, modalities={"val": ["audio"]})

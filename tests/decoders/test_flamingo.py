@@ -255,6 +255,7 @@ def test_options_out_of_range_are_refused(folder):
         ({"nodes": 0}, "got 1 and 0"),
         ({"context": 4}, "say how many nodes one has"),
         ({"nodes": 1, "context": 8}, "leave some of 8 channels to see, got 8"),
+        ({"nodes": 1, "context": True}, "leave some of 8 channels to see, got True"),
         ({"length": 17}, "its length, 17, must fit in the 16 positions"),
         ({"heads": 5}, "divide 8 channels, got 8 channels of sources and 5 heads"),
         ({"latents": 0}, "latents and depth of at least 1, got 0"),

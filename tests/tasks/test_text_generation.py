@@ -145,6 +145,9 @@ def test_exact_matches_are_told_apart_by_groups(subwords):
     graph["sample"].shots = torch.full((6,), 4)
     with pytest.raises(DataError, match="must have 'shots' 0, got none"):
         task.evaluate(subwords(made), graph)
+    del graph["sample"].shots
+    with pytest.raises(DataError, match="must have the tensor 'shots', by which 'exact_match 0 shots' is told apart"):
+        task.evaluate(subwords(made), graph)
 
 
 def slow_place(candidate, row, references):
