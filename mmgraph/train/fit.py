@@ -59,7 +59,8 @@ class FitConfig:
             that is joined to them within ``hops``; the loss counts them alone. An epoch is one pass. Prediction and
             validation go in batches of the same size, with the same numbers. Rows that are joined to nothing (the
             questions about a knowledge graph) are read beside the whole graph, those of one question together, which
-            counts as one; and all are answered at once.
+            counts as one; and all are answered at once. So answers a model whose answers spread (``after``), once it is
+            trained.
         batch_by: In batches: a node type that one edge type joins to the labelled nodes, e.g. the picture that
             questions are about. ``batch_size`` then counts its nodes, and each comes with all its labelled nodes, so
             that what they share is encoded once an epoch and not once for each of them.
