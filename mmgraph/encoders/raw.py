@@ -37,4 +37,7 @@ class Raw(Encoder):
 
     def forward(self, graph: HeteroData) -> Features:
         """Gives ``[rows, channels]`` for each node type."""
-        return {node: F.dropout(graph[node].x, self.dropout, self.training) for node in self.nodes}
+        features = {node: graph[node].x for node in self.nodes}
+        if not self.dropout:
+            return features
+        return {node: F.dropout(x, self.dropout, self.training) for node, x in features.items()}

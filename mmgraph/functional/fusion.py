@@ -30,12 +30,13 @@ def _everywhere(mask: Tensor) -> bool:
     return not (mask.is_cuda or torch.compiler.is_compiling()) and bool(mask.all())
 
 
-def _where(mask: Tensor, x: Tensor, fill: float) -> Tensor:
-    return x if _everywhere(mask) else torch.where(mask[:, None], x, fill)
-
-
 def _masked(parts: Mapping[str, Tensor], present: Mapping[str, Tensor], fill: float) -> list[Tensor]:
-    return [_where(present[name], parts[name], fill) for name in sorted(parts)]
+    masks = {id(mask): mask for mask in present.values()}  # parts that all anchors have may share one
+    whole = {key for key, mask in masks.items() if _everywhere(mask)}
+    return [
+        parts[name] if id(present[name]) in whole else torch.where(present[name][:, None], parts[name], fill)
+        for name in sorted(parts)
+    ]
 
 
 def _or_zeros(x: Tensor, present: Mapping[str, Tensor]) -> Tensor:
@@ -299,5 +300,5 @@ def low_rank_parts(parts: Mapping[str, Tensor], weights: Mapping[str, Tensor], p
         factor = torch.nn.functional.pad(part, (0, 1), value=1.0) @ weight
         product = factor if product is None else product * factor
     assert product is not None
-    summed = product.unflatten(1, weights[names[0]].shape[1:]).sum(dim=1)
+    summed = product.view(-1, *weights[names[0]].shape[1:]).sum(dim=1)
     return _or_zeros(summed, present)

@@ -57,4 +57,4 @@ class LowRank(Fusion):
     def forward(self, parts: Parts, present: Present) -> torch.Tensor:
         """Gives ``[anchors, channels]``."""
         check_parts(parts, self.widths)
-        return low_rank_parts(parts, {name: self.factors[weight_key(name)] for name in self.widths}, present)
+        return low_rank_parts(parts, dict(zip(self.widths, self.factors.values(), strict=True)), present)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from mmgraph.functional.gather import gather
@@ -40,15 +41,24 @@ def gather_parts(
         >>> parts["scan"].shape, int(present["scan"].sum()) < 40
         (torch.Size([40, 3]), True)
     """
-    parts, present = {}, {}
+    parts: dict[str, Tensor] = {}
+    present: dict[str, Tensor] = {}
     paths = {name: path for name, path in schema.paths.items() if name in features}
     counts = {node: graph[node].num_nodes for node in {edge[2] for path in paths.values() for edge in path}}
     for name, path in paths.items():
         part, there = features[name], None
         for edge in path:
-            part, there = gather(part, adjacency(edges, edge, part.shape[0], counts[edge[2]]), there)
-        parts[name], present[name] = part, there
+            joins = adjacency(edges, edge, part.shape[0], counts[edge[2]])
+            if there is not None or not joins.is_identity:
+                part, there = gather(part, joins, there)
+        parts[name] = part
+        if there is not None:
+            present[name] = there
     if schema.anchor in features:
-        parts[schema.anchor] = own = features[schema.anchor]
-        present[schema.anchor] = own.new_ones(own.shape[0]).bool()
+        parts[schema.anchor] = features[schema.anchor]
+    everywhere = None  # one mask for all parts that each anchor has
+    for name in parts.keys() - present.keys():
+        if everywhere is None:
+            everywhere = parts[name].new_ones(parts[name].shape[0], dtype=torch.bool)
+        present[name] = everywhere
     return parts, present

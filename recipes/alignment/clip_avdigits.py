@@ -7,8 +7,9 @@ the nearest of the same digit?
 
 **Labels are in the pairs.** Pictures and recordings were paired by digit, and each step deals the pictures of training
 out anew among the samples of the same digit, so no pair is learned by heart (``--anew false`` leaves them as they
-are). A name says its digit. The rival ``no_names`` has pictures and recordings alone; ``same_digit`` takes each sample
-of the same digit for a positive, which is learning from labels outright (Khosla et al. 2020, arXiv:2004.11362).
+are). For the same reason samples of the same digit are no negatives of each other; for the rival ``plain`` they are,
+as in CLIP. A name says its digit. The rival ``no_names`` has pictures and recordings alone; ``same_digit`` takes each
+sample of the same digit for a positive (Khosla et al. 2020, arXiv:2004.11362).
 
 Source: Radford et al. 2021, Learning transferable visual models from natural language supervision, arXiv:2103.00020.
 Command: mmgraph run clip_avdigits
@@ -84,12 +85,16 @@ def make_transform(config: Config, schema: mg.Schema) -> NewPairs | None:
     return NewPairs(schema, "image", by="digit") if config.anew else None
 
 
-def make_objective(config: Config, schema: mg.Schema, *, positives: str = "anchor") -> objectives.Contrast:
-    return objectives.Contrast(schema, temperature=config.temperature, positives=positives)
+def make_objective(config: Config, schema: mg.Schema) -> objectives.Contrast:
+    return objectives.Contrast(schema, temperature=config.temperature, ignore="digit")
+
+
+def make_plain(config: Config, schema: mg.Schema) -> objectives.Contrast:
+    return objectives.Contrast(schema, temperature=config.temperature)
 
 
 def make_same_digit(config: Config, schema: mg.Schema) -> objectives.Contrast:
-    return make_objective(config, schema, positives="digit")
+    return objectives.Contrast(schema, temperature=config.temperature, positives="digit")
 
 
 def make_model(config: Config, schema: mg.Schema, *, names: bool = True) -> mg.Aligner:
@@ -112,4 +117,4 @@ def make_without_names(config: Config, schema: mg.Schema) -> mg.Aligner:
 
 
 RIVALS = {"no_names": make_without_names}
-RIVAL_OBJECTIVES = {"same_digit": make_same_digit}
+RIVAL_OBJECTIVES = {"plain": make_plain, "same_digit": make_same_digit}
