@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,6 +44,39 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, add: Tenso
         return x @ weight.T if add is None else torch.addmm(add, x, weight.T)
     out = torch.addmm(bias, x, weight.T)
     return out if add is None else out.add_(add)
+
+
+def dot_products(x: Tensor, y: Tensor) -> Tensor:
+    r""":math:`x y^\top`, each row of the one with each of the other, with gradients; forwards as :func:`product`.
+
+    Args:
+        x: ``[rows, channels]``.
+        y: ``[others, channels]``.
+
+    Returns:
+        ``[rows, others]``.
+
+    Example:
+        >>> dot_products(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
+        tensor([[11.,  2.]])
+    """
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
+        return x @ y.T
+    found: Tensor = _DotProducts.apply(x, y)
+    return found
+
+
+class _DotProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(x, y)
+        return product(x, y)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, y = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        return grad @ y if wanted[0] else None, grad.T @ x if wanted[1] else None
 
 
 def outer(turned: Tensor, y: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from mmgraph.blueprint import Recorded
 from mmgraph.errors import ConfigError, SchemaError
+from mmgraph.functional.dense import dot_products
 from mmgraph.functional.scoring import Norm, apart, cross, inner
 
 
@@ -110,7 +111,7 @@ class InnerProduct(Family):
 
     def match(self, questions: Tensor, entities: Tensor) -> Tensor:
         """Gives ``[questions, entities]``."""
-        return questions @ entities.T
+        return dot_products(questions, entities)
 
 
 class Distance(Family):

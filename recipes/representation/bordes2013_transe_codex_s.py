@@ -50,14 +50,14 @@ class Config:
     channels: int = 1024
     norm: int = 2
     std: float = 0.05
-    dropout: float = 0.0
+    dropout: float = 0.05
     negatives: int | None = None
     fit: mg.FitConfig = mg.FitConfig(
-        epochs=14,
+        epochs=40,
         schedule="cosine",
         learning_rate=0.003,
         weight_decay=0.0,
-        patience=None,
+        patience=8,
         monitor=METRIC,
         batch_size=256,
     )

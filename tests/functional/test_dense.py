@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmgraph.functional import message, product
-from mmgraph.functional.dense import STEP, blocks, onednn, outer
+from mmgraph.functional.dense import STEP, blocks, dot_products, onednn, outer
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -37,6 +37,34 @@ def test_both_ways_give_the_same(monkeypatch, fast):
     y = torch.randn(STEP, 16)
     torch.testing.assert_close(product(x, weight), (x.double() @ weight.double().T).float(), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(outer(x.T, y), (x.double().T @ y.double()).float(), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, STEP])
+def test_dot_products_and_their_gradients_equal_the_matrix_product(rows):
+    torch.manual_seed(0)
+    x, y, pull = torch.randn(rows, 12), torch.randn(5, 12), torch.randn(rows, 5)
+    found = []
+    for multiply in (dot_products, lambda x, y: x @ y.T):
+        ends = [one.clone().requires_grad_() for one in (x, y)]
+        scores = multiply(*ends)
+        found.append([scores, *torch.autograd.grad((scores * pull).sum(), ends)])
+    for got, expected in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_dot_products_differentiate_twice_and_to_one_side_alone():
+    torch.manual_seed(0)
+    x, y = torch.randn(3, 4, dtype=torch.float64), torch.randn(2, 4, dtype=torch.float64)
+    assert torch.autograd.gradgradcheck(dot_products, (x.requires_grad_(), y.clone().requires_grad_()))
+    (grad,) = torch.autograd.grad(dot_products(x, y).sum(), [x])
+    torch.testing.assert_close(grad, y.sum(dim=0).expand(3, -1))
+
+
+def test_dot_products_are_of_the_dtype_that_is_asked_for():
+    x, y = torch.ones(2, 3), torch.ones(4, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert dot_products(x, y).dtype == torch.bfloat16
+    assert dot_products(x, y).dtype == torch.float32
 
 
 def test_transposed_and_sliced_matrices():
