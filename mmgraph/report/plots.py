@@ -38,7 +38,7 @@ def curves(results: Results) -> Panel:
             box.margins(x=0.02)
         boxes[-1].set_xlabel("epoch")
 
-    chosen = "" if all(cell.best_epoch < 0 for cell in cells) else " The dot is the epoch that validation chose."
+    chosen = "" if all(cell.best_epoch < 0 for cell in cells) else " The dot is the epoch whose weights were kept."
     note = f"A line a run of the full model, its first fold if it has several ({_count(len(cells), 'run')}).{chosen}"
     return Panel(title, note, draw("curves", f"Line chart of {' and '.join(map(_spoken, keys))} by epoch", paint))
 

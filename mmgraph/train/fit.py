@@ -53,6 +53,8 @@ class FitConfig:
         patience: Stop after so many epochs without a better score on validation; ``None`` never stops early.
         monitor: The score on validation by which the best epoch is chosen: ``log_loss``, ``accuracy``,
             ``auroc``, ``f1_macro``, …
+        keep: Which weights the model ends with: those of the ``best`` epoch on validation, or of the ``last`` one,
+            where validation is too small, or too unlike the rest, to choose among epochs.
         checkpoint_every: Epochs between two checkpoints, where a folder for them is given.
         batch_size: Labelled nodes in a batch, at most (all training nodes, if the objective learns from those without a
             label too); ``None`` trains on the whole view at once. A batch holds them, their modality nodes and all
@@ -90,6 +92,7 @@ class FitConfig:
     weight_decay: float = 5e-4
     patience: int | None = 20
     monitor: str = "log_loss"
+    keep: Literal["best", "last"] = "best"
     checkpoint_every: int = 20
     batch_size: int | None = None
     batch_by: str | None = None
@@ -108,6 +111,8 @@ class FitConfig:
             raise ConfigError(f"batch_by needs a batch_size, got batch_by={self.batch_by!r} without one")
         if self.optimizer not in OPTIMIZERS:
             raise ConfigError(f"optimizer must be one of {list(OPTIMIZERS)}, got {self.optimizer!r}")
+        if self.keep not in ("best", "last"):
+            raise ConfigError(f"keep must be 'best' or 'last', got {self.keep!r}")
         if self.schedule not in ("constant", "cosine", "one_cycle"):
             raise ConfigError(f"schedule must be 'constant', 'cosine' or 'one_cycle', got {self.schedule!r}")
         if self.learning_rate <= 0 or self.weight_decay < 0:
@@ -124,7 +129,7 @@ class FitConfig:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model, at its best epoch on validation.
+    """A trained model, at its best epoch on validation, or at its last, as :attr:`FitConfig.keep` says.
 
     Args:
         model: The model, in evaluation mode.
@@ -216,7 +221,7 @@ def fit(
         1.0
     """
     config = config or FitConfig()
-    best = Best(config.monitor, higher_is_better=higher_is_better(config.monitor))
+    best = Best(config.monitor, higher_is_better=higher_is_better(config.monitor), last=config.keep == "last")
     place = join(config.timeout_s)
     check_shared(objective, config, place)
     module = Module(model, objective, task, graph, config, transform, place)

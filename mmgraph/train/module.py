@@ -138,10 +138,15 @@ class Best(pl.Callback):
     """Keeps the weights of the best epoch on validation (the objective's too), the history, and the state of chance.
 
     All of it is in every checkpoint, so that a resumed fit goes on as if it had never stopped.
+
+    Args:
+        monitor: The score by which epochs are compared.
+        higher_is_better: How they are.
+        last: Keep the weights of the last epoch instead.
     """
 
-    def __init__(self, monitor: str, *, higher_is_better: bool) -> None:
-        self.monitor, self.higher_is_better = monitor, higher_is_better
+    def __init__(self, monitor: str, *, higher_is_better: bool, last: bool = False) -> None:
+        self.monitor, self.higher_is_better, self.last = monitor, higher_is_better, last
         self.epoch, self.score = -1, float("nan")
         self.weights: dict[str, dict[str, Tensor]] = {}  # of the model and of the objective
         self.history: list[dict[str, float]] = []
@@ -151,7 +156,7 @@ class Best(pl.Callback):
         """Compares the epoch with the best one so far."""
         score = float(trainer.callback_metrics[f"val_{self.monitor}"])
         better = score > self.score if self.higher_is_better else score < self.score
-        if self.epoch < 0 or better:
+        if self.epoch < 0 or better or self.last:
             self.epoch, self.score = trainer.current_epoch, score
             self.weights = {name: copy.deepcopy(module.state_dict()) for name, module in _learners(pl_module).items()}
 

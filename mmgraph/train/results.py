@@ -43,7 +43,7 @@ class Cell:
         data_sha256: Digest of the graph.
         parts: How many rows training, validation and test have.
         test_sha256: Digest of which rows the test part has.
-        best_epoch: The epoch chosen on validation; -1 where nothing was trained by epochs.
+        best_epoch: The epoch whose weights were kept; -1 where nothing was trained by epochs.
         history: What was logged, an entry an epoch.
         probabilities: Predictions for the test part, a list a row.
         labels: True classes of the test part.

@@ -468,6 +468,7 @@ def test_no_label_to_learn_from_is_named() -> None:
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"hops": -1}, "hops must be at least 0, got -1"),
         ({"optimizer": "sgd"}, r"optimizer must be one of \['adam', 'adamw', 'adagrad'\], got 'sgd'"),
+        ({"keep": "first"}, "keep must be 'best' or 'last', got 'first'"),
         ({"schedule": "linear"}, "schedule must be 'constant', 'cosine' or 'one_cycle', got 'linear'"),
     ],
 )

@@ -66,6 +66,14 @@ def test_monitor_with_higher_is_better_keeps_the_highest(model, population) -> N
     assert fitted.best_score == max(entry["val_auroc"] for entry in fitted.history)
 
 
+def test_keep_last_ends_with_the_weights_of_the_last_epoch(model, population) -> None:
+    fitted = _fit(model, population, mg.FitConfig(epochs=60, patience=None, learning_rate=0.05, keep="last"))
+    losses = [entry["val_log_loss"] for entry in fitted.history]
+    assert min(losses) < losses[-1] == fitted.best_score
+    assert fitted.best_epoch == 59
+    assert fitted.evaluate("val")["log_loss"] == pytest.approx(losses[-1], abs=1e-6)
+
+
 def test_labels_and_features_of_the_test_part_change_neither_weights_nor_history(population, make_model) -> None:
     def run(graph):
         torch.manual_seed(0)
