@@ -14,10 +14,17 @@ PARTS = ("train", "test")
 SIX = 6  # every sixth training video is for validation
 
 
-def build(files: Mapping[str, Path]) -> Source:
+def build(files: Mapping[str, Path], *, transcripts: bool = False) -> Source:
+    """Reads features and transcripts.
+
+    Args:
+        files: Those of the manifest.
+        transcripts: Whether what is said is also a text of its own, ``transcript``, for an encoder to read. The
+            features of ``text``, which were made of its words, are there in any case.
+    """
     by_name = {path.name: path for path in files.values()}
     with by_name["transcripts.csv"].open(encoding="utf-8", newline="") as file:
-        names, said, _, labels = zip(*csv.reader(file), strict=True)
+        names, spoken, _, labels = zip(*csv.reader(file), strict=True)
 
     def read(name: str) -> np.ndarray:
         return np.loadtxt(by_name[name], delimiter=",", quotechar='"', dtype=np.float32)
@@ -36,13 +43,14 @@ def build(files: Mapping[str, Path]) -> Source:
     parts[np.isin(videos, held_out)] = "val"
     table = {
         "name": names,
-        "said": said,
+        "said": spoken,
         "video_id": videos,
         "order": np.array(orders, dtype=int),
         "opinion": ["positive" if label == "1" else "negative" for label in labels],
         "part": list(parts),
     }
-    columns: dict[str, object] = {"said": "keep", "video_id": "keep"}
+    said: object = {"modality": "text", "node": "transcript"} if transcripts else "keep"
+    columns: dict[str, object] = {"said": said, "video_id": "keep"}
     for node, values in features.items():
         for channel in range(values.shape[1]):
             table[f"{node}_{channel:03d}"] = values[:, channel]
