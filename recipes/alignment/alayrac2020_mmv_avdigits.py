@@ -13,7 +13,7 @@ they are sought, and no other view sees them.
 Source: Alayrac et al. 2020, Self-supervised multimodal versatile networks, arXiv:2006.16228 (fine and coarse spaces).
 Command: mmgraph run alayrac2020_mmv_avdigits
 Cost: ten minutes on one core.
-Expected: class_precision@1 from recordings to names .89 over five runs (one shared space does as well, .91), from
+Expected: class_precision@1 from recordings to names .905 over five runs (one shared space does as well, .91), from
 pictures .97; unbridged .10, which is chance.
 Differs from the paper: other data and small encoders; a picture has one name, with which MIL-NCE is NCE; names are
 their hashed letters; what the fine space gives to the coarse one is normalised, as what is compared there is: only
@@ -30,7 +30,7 @@ from mmgraph import encoders, objectives
 from mmgraph.data import NewPairs
 
 DATA, METRIC = "avdigits", "class_precision@1 audio>text"
-EXPECT = {"class_precision@1 audio>text": (0.89, 0.06)}
+EXPECT = {"class_precision@1 audio>text": (0.905, 0.05)}
 CONTROLS = ("noise", "cca", "chance")
 TRAINED = {("image", "audio"): "fine", ("image", "text"): "coarse"}  # pair → where it is brought together
 ASKED = [("audio", "text"), ("image", "text"), ("image", "audio"), ("audio", "image")]

@@ -17,6 +17,7 @@ much. Without it a model learns in training that no text needs a context.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -91,8 +92,8 @@ def make_transform(config: Config, schema: mg.Schema) -> mg.FeatureNoise:
     return mg.FeatureNoise(config.noise)
 
 
-def make(config: Config, schema: mg.Schema, names: tuple[str, ...], *, dialogue: bool = True) -> mg.Model:
-    channels = config.channels
+def make_model(config: Config, schema: mg.Schema, *, names: tuple[str, ...] = (), dialogue: bool = True) -> mg.Model:
+    names, channels = names or schema.modalities, config.channels
     tables = [  # a sentence's vector has length 1, in hundreds of channels; the classic features are scaled already
         encoders.Table({n: schema.nodes[n].channels}, channels, dropout=config.dropout, norm=n == "transcript")
         for n in names
@@ -106,20 +107,8 @@ def make(config: Config, schema: mg.Schema, names: tuple[str, ...], *, dialogue:
     )
 
 
-def make_model(config: Config, schema: mg.Schema) -> mg.Model:
-    return make(config, schema, schema.modalities)
-
-
-def make_classic(config: Config, schema: mg.Schema) -> mg.Model:
-    return make(config, schema, CLASSIC)
-
-
-def make_text_alone(config: Config, schema: mg.Schema) -> mg.Model:
-    return make(config, schema, SAID, dialogue=False)
-
-
-def make_text_in_dialogue(config: Config, schema: mg.Schema) -> mg.Model:
-    return make(config, schema, SAID)
-
-
-RIVALS = {"classic": make_classic, "text_alone": make_text_alone, "text_in_dialogue": make_text_in_dialogue}
+RIVALS = {
+    "classic": partial(make_model, names=CLASSIC),
+    "text_alone": partial(make_model, names=SAID, dialogue=False),
+    "text_in_dialogue": partial(make_model, names=SAID),
+}

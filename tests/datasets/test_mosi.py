@@ -3,6 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from mmgraph import load_dataset
 from mmgraph.assembly import build_graph
 from mmgraph.encoders import FeatureCache
 
@@ -33,6 +34,17 @@ def test_mosi(load_or_skip):
     assert (edge.order, edge.by, edge.inverse) == ("order", "video_id", "previous")
     assert len({(row["video_id"], row["order"]) for row in table}) == 2199
     assert source.config.targets["opinion"].classes == ("negative", "positive")
+
+
+@pytest.mark.data
+def test_transcripts_are_a_text_of_their_own_where_they_are_asked_for(load_or_skip):
+    load_or_skip("mosi")
+    source = load_dataset("mosi", transcripts=True)
+    built = build_graph(source.with_encoders(transcript={"kind": "hashed_text", "channels": 8}))
+    assert built.schema.nodes["transcript"].modality == "text"
+    assert built.graph["transcript"].x.shape == (2199, 8)
+    assert next(iter(built.payloads["transcript"]())) == "ANYHOW IT WAS REALLY GOOD"
+    assert set(built.schema.modalities) == {"text", "audio", "video", "transcript"}
 
 
 @pytest.mark.data
