@@ -90,19 +90,17 @@ def make_objective(config: Config, schema: mg.Schema) -> objectives.Contrast:
     return objectives.Contrast(schema, temperature=config.temperature, ignore="digit")
 
 
-def make_plain(config: Config, schema: mg.Schema) -> objectives.Contrast:
-    return objectives.Contrast(schema, temperature=config.temperature)
+def make_plain(config: Config, schema: mg.Schema, *, positives: str = "anchor") -> objectives.Contrast:
+    return objectives.Contrast(schema, temperature=config.temperature, positives=positives)
 
 
 def make_same_digit(config: Config, schema: mg.Schema) -> objectives.Contrast:
-    return objectives.Contrast(schema, temperature=config.temperature, positives="digit")
+    return make_plain(config, schema, positives="digit")
 
 
 def make_model(config: Config, schema: mg.Schema, *, names: bool = True) -> mg.Aligner:
     width = config.channels
-    space: dict[str, nn.Module] = {
-        name: nn.Sequential(nn.ReLU(), nn.Linear(width, width)) for name in ("image", "audio")
-    }
+    space: dict[str, nn.Module] = {n: nn.Sequential(nn.ReLU(), nn.Linear(width, width)) for n in ("image", "audio")}
     encoder = encoders.Joined(
         encoders.ImageConv({"image": 1}, width, widths=WIDTHS, dropout=0.1, shift=1),
         encoders.AudioConv(["audio"], width, steps=32, widths=WIDTHS, dropout=0.2, augment=config.augment),
