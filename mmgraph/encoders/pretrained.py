@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -31,7 +32,8 @@ def load(
     """
     package = require("sentence_transformers", extra=kind)
     try:
-        loaded = package.SentenceTransformer(str(model), revision=revision, device=device, trust_remote_code=False)
+        with _no_bar() if Path(model).is_dir() else nullcontext():  # what is downloaded may show one
+            loaded = package.SentenceTransformer(str(model), revision=revision, device=device, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"model must be a folder with a sentence model or a name on the hub, got {str(model)!r} "
@@ -40,6 +42,19 @@ def load(
     if not loaded.supports(kind):
         raise ConfigError(f"model must know {kind}, got {str(model)!r}, which knows {loaded.modalities}")
     return loaded.eval()
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Keeps away the bar that transformers draws while it copies weights, which takes a blink."""
+    logging = require("transformers", extra="text").utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def identity_of(model: str | Path, revision: str | None, options: Mapping[str, Any]) -> Identity:

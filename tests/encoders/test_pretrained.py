@@ -33,6 +33,19 @@ def test_models_are_loaded_for_what_they_know():
             load(FOLDER, None, "cpu", kind=kind)
 
 
+def test_a_folder_is_read_without_a_bar_and_bars_stay_as_they_were(capfd):
+    from transformers.utils import logging
+
+    for shown in (True, False):
+        (logging.enable_progress_bar if shown else logging.disable_progress_bar)()
+        try:
+            load(FOLDER, None, "cpu", kind="text")
+            assert logging.is_progress_bar_enabled() == shown
+        finally:
+            logging.enable_progress_bar()
+    assert "Loading weights" not in capfd.readouterr().err
+
+
 def test_the_extra_of_the_kind_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(MissingPackageError, match=r"mmgraph\[image\]"):
