@@ -8,8 +8,9 @@ said is there twice: as the classic features of its words, and as a sentence, wh
 Source: Ghosal, Majumder, Poria, Chhaya and Gelbukh 2019, DialogueGCN; arXiv:1908.11540. Split and features: Poria et
 al. 2017, Context-dependent sentiment analysis in user-generated videos.
 Command: mmgraph run ghosal2019_dialogue_mosi
-Cost: ten minutes on one core.
-Expected: accuracy .82; classic .78.
+Cost: a quarter of an hour on one core.
+Expected: accuracy .80; classic .78. What is said is enough: .80 without the others and without the dialogue. The
+dialogue adds three points to the classic features, and half a point where the sentence is read.
 Differs from the paper: no recurrent network before the graph; messages are averaged by relation instead of weighted by
 attention; one speaker a video, so that of four relations two have edges. The features of text and picture, which were
 trained on the labels of the training part, get noise there and in validation: see zadeh2017_tfn_mosi, which says how
@@ -37,7 +38,7 @@ PUBLISHED = (
     {"source": "bc-LSTM on these features, text (Poria et al. 2017)", "metric": "accuracy", "value": 0.781},
     {"source": "bc-LSTM on these features, all (Poria et al. 2017)", "metric": "accuracy", "value": 0.803},
 )
-EXPECT = {"accuracy": (0.785, 0.015), "mae": (0.316, 0.02), "correlation": (0.6, 0.02)}
+EXPECT = {"accuracy": (0.804, 0.015), "mae": (0.246, 0.02), "correlation": (0.65, 0.02)}
 BEFORE, AFTER = (("utterance", f"{side}_same", "utterance") for side in ("before", "after"))
 
 
