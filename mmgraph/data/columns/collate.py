@@ -65,8 +65,9 @@ class Spans:
         """The place in the batch of each row's sample, ``[total]``."""
         if self.total == 0:
             return torch.empty(0, dtype=torch.int64)  # not numpy's, which has strides of 0
-        places = np.arange(len(self.lengths))
-        return torch.from_numpy(places if self.single else np.repeat(places, self.lengths))
+        if self.single:
+            return torch.arange(self.total)
+        return torch.from_numpy(np.repeat(np.arange(len(self.lengths)), self.lengths))
 
     def take(self, column: Column, dtype: torch.dtype) -> torch.Tensor:
         """The rows of all samples, copied out of a column, ``[total, *shape]``."""
@@ -267,16 +268,21 @@ def _add_store(graph: Any, store: StoreLayout) -> dict[str, Any]:
 
     Filled directly: setting attributes one by one is a quarter of what a batch costs.
     """
-    from torch_geometric.data.storage import EdgeStorage, NodeStorage
-
     if store.type is None:
         return graph.__dict__["_global_store"].__dict__["_mapping"]
-    kind: Any = EdgeStorage if store.is_edge else NodeStorage
+    kind = _storage(edge=store.is_edge)
     new = kind.__new__(kind)
     mapping: dict[str, Any] = {}
     new.__dict__.update(_mapping=mapping, _parent=weakref.ref(graph), _key=store.type)
     graph.__dict__["_edge_store_dict" if store.is_edge else "_node_store_dict"][store.type] = new
     return mapping
+
+
+@cache
+def _storage(*, edge: bool) -> Any:
+    from torch_geometric.data.storage import EdgeStorage, NodeStorage
+
+    return EdgeStorage if edge else NodeStorage
 
 
 def _private(graph: Any, store: StoreLayout) -> dict[str, Any]:
