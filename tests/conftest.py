@@ -1,14 +1,17 @@
-"""What all tests share: dgl's backend, quiet models, and a reason where a dataset is missing."""
+"""What all tests share: dgl's backend, quiet models, no clock, and a reason where a dataset is missing."""
 
 import os
 
 import pytest
+from hypothesis import settings
 
 from mmgraph.errors import DataError
 
 os.environ.setdefault("DGLBACKEND", "pytorch")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["MMGRAPH_OFFLINE"] = "1"  # a test takes data that is there, and skips where it is not
+settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
+settings.load_profile("untimed")
 
 
 def pytest_make_parametrize_id(val):
