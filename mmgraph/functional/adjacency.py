@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 
 MOST_REACHED = 0.75
 """Above this share of the targets it does not pay to leave out those that no edge points at."""
+
+_MOST_KEPT = 1 << 14  # rows
 
 
 class Reached(NamedTuple):
@@ -192,7 +194,15 @@ def _is_identity(index: Tensor) -> bool:
     """Whether edge number i leads from row i to row i."""
     if torch.compiler.is_compiling():
         return False
-    return torch.equal(index, torch.arange(index.shape[1], dtype=index.dtype, device=index.device).expand(2, -1))
+    made = _kept if index.shape[1] <= _MOST_KEPT else _identity
+    return torch.equal(index, made(index.shape[1], index.dtype, index.device))
+
+
+def _identity(rows: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.arange(rows, dtype=dtype, device=device).expand(2, -1)
+
+
+_kept = lru_cache(maxsize=8)(_identity)  # batches of a loader are of one size
 
 
 def _refuse(edges: Sequence[Adjacency], targets: Sequence[Tensor]) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cache, cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import Batch, HeteroData
 
 _LOW = np.int64(0xFFFFFFFF)
+_MOST_KEPT = 1 << 14  # samples of a batch
 
 
 class Spans:
@@ -36,20 +37,16 @@ class Spans:
     def __init__(self, starts: np.ndarray, lengths: np.ndarray, *, together: bool) -> None:
         self.starts = starts
         self.lengths = lengths
-        self.slices = np.zeros(len(lengths) + 1, dtype=np.int64)  # [samples + 1], in the batch
-        np.cumsum(lengths, out=self.slices[1:])
-        self.total = int(self.slices[-1])
         self.together = together
-
-    @cached_property
-    def slice_tensor(self) -> torch.Tensor:
-        """``slices`` as PyTorch Geometric keeps them."""
-        return torch.from_numpy(self.slices)
-
-    @cached_property
-    def single(self) -> bool:
-        """Whether each sample has exactly one row."""
-        return self.total == len(self.lengths) and bool((self.lengths == 1).all())
+        self.single = bool((lengths == 1).all())  # each sample has exactly one row
+        if self.single:
+            one = _one_each(len(lengths))
+            self.slices, self.slice_tensor = one.slices, one.slice_tensor
+        else:
+            self.slices = np.zeros(len(lengths) + 1, dtype=np.int64)  # [samples + 1], in the batch
+            np.cumsum(lengths, out=self.slices[1:])
+            self.slice_tensor = torch.from_numpy(self.slices)  # as PyTorch Geometric keeps them
+        self.total = int(self.slices[-1])
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -66,7 +63,7 @@ class Spans:
         if self.total == 0:
             return torch.empty(0, dtype=torch.int64)  # not numpy's, which has strides of 0
         if self.single:
-            return torch.arange(self.total)
+            return torch.from_numpy(self.slices[:-1].copy())
         return torch.from_numpy(np.repeat(np.arange(len(self.lengths)), self.lengths))
 
     def take(self, column: Column, dtype: torch.dtype) -> torch.Tensor:
@@ -87,6 +84,28 @@ class Spans:
             for start, first, last in zip(self.starts.tolist(), self.slices[:-1], self.slices[1:], strict=True):
                 column.file.read_into(start, out[first:last])
         return out
+
+
+class _OneEach(NamedTuple):
+    """What all batches of so many samples share that have one row each; none of it is ever changed."""
+
+    slices: np.ndarray  # [samples + 1]
+    slice_tensor: torch.Tensor
+    edges: np.ndarray  # [2, samples]: an edge a sample, between its only nodes
+    incs: torch.Tensor  # [samples, 2, 1]
+
+
+def _one_each(samples: int) -> _OneEach:
+    return _kept(samples) if samples <= _MOST_KEPT else _make(samples)
+
+
+def _make(samples: int) -> _OneEach:
+    slices = np.arange(samples + 1)
+    edges = np.stack((slices[:-1], slices[:-1]))
+    return _OneEach(slices, torch.from_numpy(slices), edges, torch.from_numpy(edges.T[:, :, None].copy()))
+
+
+_kept = lru_cache(maxsize=8)(_make)
 
 
 class Collator:
@@ -195,6 +214,9 @@ class Collator:
         ends = [spans[self._counts[node]] for node in (store.type[0], store.type[2])]
         source, target = (end.slices[:-1] for end in ends)
         span, column = spans[one.offsets], self._columns[one.column]
+        if one.kind == "edges" and span.single and all(end.single for end in ends):
+            shared = _one_each(len(span.lengths))
+            return torch.from_numpy(shared.edges.copy()), shared.incs
         index = torch.empty((2, span.total), dtype=torch.int64)
         out = index.numpy()
         if one.kind == "edges" and max(end.total for end in ends) < 2**31:

@@ -240,3 +240,6 @@ def test_types_that_each_sample_has_one_node_of_share_their_offsets(tmp_path):
         assert face(batch) == face(expected)
         batch["a"].batch += 7
         assert torch.equal(batch["b"].batch, expected["b"].batch)
+        for tensor in (batch["a"].ptr, batch["a", "of", "b"].edge_index):
+            tensor.zero_()
+        assert face(collection.batch(rows)) == face(expected)  # what batches of one size share was not touched
