@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 
 class Facts(NamedTuple):
@@ -87,3 +89,58 @@ class Known:
 
     def _key(self, source: Tensor, relation: Tensor, answer: Tensor) -> Tensor:
         return (source * self.num_relations + relation) * self.num_entities + answer
+
+
+def all_answers_loss(scores: Tensor, number: Tensor, answer: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    r"""Binary cross-entropy of all entities as answers to all questions (*K-vs-all*), without a matrix of the truth.
+
+    .. math:: \frac{1}{QE}\Big[\sum_{qe} \mathrm{softplus}(s_{qe}) - (1 - \epsilon) \sum_{(q, a)} s_{qa}
+        - \frac{\epsilon}{E} \sum_{qe} s_{qe}\Big]
+
+    It is the mean of :math:`-[y \log\sigma(s) + (1 - y) \log(1 - \sigma(s))]` with y smoothed towards
+    :math:`1 / E`, in a third of the passes over the scores.
+
+    Source: Dettmers, Minervini, Stenetorp and Riedel 2018, Convolutional 2D knowledge graph embeddings, eq. 3;
+    arXiv:1707.01476.
+
+    Args:
+        scores: ``[questions, entities]``.
+        number: The question of each answer, ``[answers]``.
+        answer: Its entity, ``[answers]``; the same answer twice counts once.
+        label_smoothing: :math:`\epsilon`.
+
+    Returns:
+        A number.
+
+    Example:
+        >>> scores = torch.tensor([[0.0, 2.0]])
+        >>> loss = all_answers_loss(scores, torch.tensor([0]), torch.tensor([1]))
+        >>> round(loss.item(), 4)  # (log 2 + log(1 + e^-2)) / 2
+        0.41
+    """
+    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))  # half the bits would not hold the sum
+    found: Tensor = _AllAnswers.apply(wide, number, answer, label_smoothing)
+    return found
+
+
+class _AllAnswers(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, number: Tensor, answer: Tensor, smoothing: float) -> Tensor:
+        entities = scores.shape[1]
+        place = (number * entities + answer).unique()
+        ctx.save_for_backward(scores, place)
+        ctx.smoothing = smoothing
+        total = F.softplus(scores).sum() - (1 - smoothing) * scores.flatten()[place].sum()
+        if smoothing:
+            total = total - smoothing / entities * scores.sum()
+        return total / scores.numel()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        scores, place = ctx.saved_tensors
+        found = scores.sigmoid()
+        if ctx.smoothing:
+            found -= ctx.smoothing / scores.shape[1]
+        found.view(-1)[place] -= 1 - ctx.smoothing
+        return found.mul_(grad / scores.numel()), None, None, None

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.functional.distributed import share_mean
-from mmgraph.functional.facts import Facts, Known
+from mmgraph.functional.facts import Facts, Known, all_answers_loss
 from mmgraph.objectives.base import Objective
 from mmgraph.schema.facts import Numbering
 from mmgraph.typing import Terms
@@ -166,11 +166,8 @@ class Links(Objective):
         if candidates is not None:
             facts = facts._replace(answer=torch.searchsorted(candidates, facts.answer))
         if self.loss == "binary":
-            truth = torch.zeros_like(scores)
-            truth[number, facts.answer] = 1
-            if self.label_smoothing:
-                truth = truth * (1 - self.label_smoothing) + self.label_smoothing / truth.shape[1]
-            return F.binary_cross_entropy_with_logits(scores, truth), scores.numel()
+            loss = all_answers_loss(scores, number, facts.answer, label_smoothing=self.label_smoothing)
+            return loss, scores.numel()
         mass = scores.logsumexp(dim=1)
         right = scores[number, facts.answer]
         if self.label_smoothing:

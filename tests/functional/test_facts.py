@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmgraph.functional.facts import Facts, Known
+from mmgraph.functional.facts import Facts, Known, all_answers_loss
 
 ENTITIES, RELATIONS = 5, 3
 FACTS = st.lists(
@@ -65,3 +65,26 @@ def test_questions_are_asked_once_and_every_row_knows_its_own(facts):
     pairs = list(zip(source.tolist(), relation.tolist(), strict=True))
     assert len(set(pairs)) == len(pairs)
     assert [pairs[n] for n in number.tolist()] == [(s, r) for s, r, _ in rows.tolist()]
+
+
+@given(
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), max_size=9),
+    st.sampled_from([0.0, 0.1]),
+    st.sampled_from([1.0, 100.0]),
+)
+def test_the_loss_of_all_answers_is_that_of_a_matrix_of_the_truth(questions, entities, pairs, smoothing, scale):
+    pairs = [(question % questions, entity % entities) for question, entity in pairs]
+    number, answer = torch.tensor(pairs, dtype=torch.long).view(-1, 2).T
+    scores = scale * torch.randn(questions, entities, generator=torch.Generator().manual_seed(len(pairs)))
+    found, expected = scores.clone().requires_grad_(), scores.double().requires_grad_()
+    truth = torch.zeros(questions, entities, dtype=torch.double)
+    truth[number, answer] = 1
+    truth = truth * (1 - smoothing) + smoothing / entities
+    reference = torch.nn.functional.binary_cross_entropy_with_logits(expected, truth)
+    loss = all_answers_loss(found, number, answer, label_smoothing=smoothing)
+    torch.testing.assert_close(loss.double(), reference, rtol=1e-5, atol=1e-6)
+    (3 * loss).backward()
+    (3 * reference).backward()
+    torch.testing.assert_close(found.grad.double(), expected.grad, rtol=1e-5, atol=1e-6)
