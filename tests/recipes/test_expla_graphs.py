@@ -64,7 +64,7 @@ def test_it_learns_that_denials_cancel(module, pairs):
     assert fitted.evaluate("test")["accuracy"] > 0.85
 
 
-@pytest.mark.parametrize("control", ["no_graph", "without:name", "without:belief", "without:argument"])
+@pytest.mark.parametrize("control", ["no_graph", "without:belief", "without:argument"])
 def test_it_works_without_a_part(module, pairs, control):
     graph, schema = pairs
     torch.manual_seed(0)
@@ -75,7 +75,7 @@ def test_it_works_without_a_part(module, pairs, control):
 def test_a_pair_is_answered_by_its_own_graph_alone(module, pairs):
     graph, schema = pairs
     torch.manual_seed(0)
-    model = module.make_model(module.Config(), schema).eval()
+    model = module.RIVALS["named"](module.Config(), schema).eval()
     before = model(graph)
     graph["name"].x[:3] += 5.0
     after = model(graph)
