@@ -8,10 +8,10 @@ arXiv:1901.09590; Safavi and Koutra 2020, CoDEx: a comprehensive knowledge graph
 (data, and settings for TuckER: entities 512 wide, all answers of 256 questions a batch, smoothed by .095).
 Command: mmgraph run balazevic2019_tucker_codex_s
 Cost: five minutes a seed on one core.
-Expected: filtered MRR .432 (published .444), hits@1 .332 (.339).
-Differs from the paper: a softmax over all entities instead of a logistic loss, as in CoDEx, a mean over facts; narrower
-vectors than in CoDEx (512 channels make a core of 134 million weights); one dropout of a relation's matrix in a batch,
-for all its questions.
+Expected: filtered MRR .440 (published .444), hits@1 .335 (.339).
+Differs from the paper: a softmax over all entities instead of a logistic loss, as in CoDEx, a mean over facts, smoothed
+more; narrower vectors of relations than in CoDEx (512 channels make a core of 134 million weights); one dropout of a
+relation's matrix in a batch, for all its questions.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ PUBLISHED = (
     {"source": SOURCE, "metric": "hits@1", "value": 0.339},
     {"source": SOURCE, "metric": "hits@10", "value": 0.638},
 )
-EXPECT = {"mrr": (0.432, 0.01)}
+EXPECT = {"mrr": (0.44, 0.01)}
 CONTROLS = ("frequency",)
 
 
@@ -46,8 +46,8 @@ class Config:
     runs: int = 3
     channels: int = 512
     relation_channels: int = 42
-    dropouts: tuple[float, float, float] = (0.0, 0.0, 0.5)
-    label_smoothing: float = 0.0
+    dropouts: tuple[float, float, float] = (0.2, 0.0, 0.4)
+    label_smoothing: float = 0.25
     fit: mg.FitConfig = mg.FitConfig(
         epochs=30,
         schedule="cosine",
