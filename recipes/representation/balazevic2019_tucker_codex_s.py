@@ -8,7 +8,7 @@ arXiv:1901.09590; Safavi and Koutra 2020, CoDEx: a comprehensive knowledge graph
 (data, and settings for TuckER: entities 512 wide, all answers of 256 questions a batch, smoothed by .095).
 Command: mmgraph run balazevic2019_tucker_codex_s
 Cost: five minutes a seed on one core.
-Expected: filtered MRR .440 (published .444), hits@1 .335 (.339).
+Expected: filtered MRR .433 (published .444), hits@1 .326 (.339), hits@10 .638 (.638).
 Differs from the paper: a softmax over all entities instead of a logistic loss, as in CoDEx, a mean over facts, smoothed
 more; narrower vectors of relations than in CoDEx (512 channels make a core of 134 million weights); one dropout of a
 relation's matrix in a batch, for all its questions.
@@ -26,7 +26,7 @@ PUBLISHED = (
     {"source": SOURCE, "metric": "hits@1", "value": 0.339},
     {"source": SOURCE, "metric": "hits@10", "value": 0.638},
 )
-EXPECT = {"mrr": (0.44, 0.01)}
+EXPECT = {"mrr": (0.433, 0.01)}
 CONTROLS = ("frequency",)
 
 
