@@ -68,3 +68,20 @@ def quiet(logger: str, *kinds: type[Warning], module: str = "") -> Iterator[None
             yield
     finally:
         heard.setLevel(level)
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Keeps away the bars of progress that transformers draws while it reads and writes weights.
+
+    Raises:
+        MissingPackageError: transformers is not installed.
+    """
+    bars = require("transformers", extra="text").utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()

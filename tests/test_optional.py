@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from mmgraph.errors import MissingPackageError, MMGraphError
-from mmgraph.optional import quiet, require
+from mmgraph.optional import no_bars, quiet, require
 
 
 def test_a_package_that_is_there_is_imported():
@@ -51,3 +51,14 @@ def test_remarks_and_warnings_of_a_kind_are_kept_away_and_come_back(caplog):
     assert caplog.messages == ["heard", "heard again"]
     with quiet("mmgraph_test_remarks", DeprecationWarning, module="elsewhere"), pytest.raises(DeprecationWarning):
         warnings.warn("from here", DeprecationWarning, stacklevel=1)
+
+
+def test_bars_of_transformers_come_back_as_they_were():
+    bars = require("transformers", extra="text").utils.logging
+    before = bars.is_progress_bar_enabled()
+    for shown in (True, False):
+        (bars.enable_progress_bar if shown else bars.disable_progress_bar)()
+        with no_bars():
+            assert not bars.is_progress_bar_enabled()
+        assert bars.is_progress_bar_enabled() == shown
+    (bars.enable_progress_bar if before else bars.disable_progress_bar)()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from mmgraph.blueprint import Recorded
 from mmgraph.errors import ArtifactError, ConfigError, DataError
 from mmgraph.files import check_seal
-from mmgraph.optional import require
+from mmgraph.optional import no_bars, require
 
 CLOSED = -1e4
 """The logit of a number that is never next: its probability is 0 exactly, and 0 times its logarithm is 0, not NaN."""
@@ -214,7 +213,7 @@ def _load(folder: Path) -> tuple[Any, int]:
     except Exception as error:  # tokenizers raises nothing narrower
         raise ArtifactError(f"tokenizer.json in {str(folder)!r} must be one of tokenizers: {error}") from None
     safetensors = require("safetensors", extra="text")
-    with quiet(transformers):
+    with no_bars():
         try:
             model, found = transformers.AutoModelForCausalLM.from_pretrained(
                 str(folder),
@@ -277,19 +276,6 @@ def _check_folder(folder: Path) -> None:
             f"The folder of a language model must hold its weights as model.safetensors, {str(folder)!r} holds {got}; "
             "write them with save_pretrained"
         )
-
-
-@contextmanager
-def quiet(transformers: Any) -> Iterator[None]:
-    """Without the bars of progress that loading shows."""
-    logging = transformers.utils.logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _copied(cache: Any) -> Any:

@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgraph.data.manifest import data_roots
-from mmgraph.decoders.language_model import quiet
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.files import check_seal, new_folder, read_json, seal, write_json
-from mmgraph.optional import require
+from mmgraph.optional import no_bars, require
 
 END = "<|endoftext|>"
 _IGNORED = -100
@@ -126,7 +125,7 @@ def train_language_model(
         model = _model(tokenizer.get_vocab_size(), tokenizer.token_to_id(END), options)
         _fit(model, [said.ids for said in tokenizer.encode_batch(known)], tokenizer.token_to_id(END), options)
     with new_folder(folder) as draft:
-        with quiet(require("transformers", extra="text")):
+        with no_bars():
             model.save_pretrained(draft)
         tokenizer.save(str(draft / "tokenizer.json"))
         write_json(draft / "made.json", made)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mmgraph.encoders.frozen import digest_of_folder
 from mmgraph.errors import ConfigError
-from mmgraph.optional import require
+from mmgraph.optional import no_bars, require
 from mmgraph.schema import Identity
 
 Precision = Literal["float32", "bfloat16"]
@@ -32,7 +32,7 @@ def load(
     """
     package = require("sentence_transformers", extra=kind)
     try:
-        with _no_bar() if Path(model).is_dir() else nullcontext():  # what is downloaded may show one
+        with no_bars() if Path(model).is_dir() else nullcontext():  # what is downloaded may show one
             loaded = package.SentenceTransformer(str(model), revision=revision, device=device, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
@@ -42,19 +42,6 @@ def load(
     if not loaded.supports(kind):
         raise ConfigError(f"model must know {kind}, got {str(model)!r}, which knows {loaded.modalities}")
     return loaded.eval()
-
-
-@contextmanager
-def _no_bar() -> Iterator[None]:
-    """Keeps away the bar that transformers draws while it copies weights, which takes a blink."""
-    logging = require("transformers", extra="text").utils.logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def identity_of(model: str | Path, revision: str | None, options: Mapping[str, Any]) -> Identity:
