@@ -98,7 +98,7 @@ def all_answers_loss(scores: Tensor, number: Tensor, answer: Tensor, *, label_sm
         - \frac{\epsilon}{E} \sum_{qe} s_{qe}\Big]
 
     It is the mean of :math:`-[y \log\sigma(s) + (1 - y) \log(1 - \sigma(s))]` with y smoothed towards
-    :math:`1 / E`, in a third of the passes over the scores.
+    :math:`1 / E`, in fewer passes over the scores.
 
     Source: Dettmers, Minervini, Stenetorp and Riedel 2018, Convolutional 2D knowledge graph embeddings, eq. 3;
     arXiv:1707.01476.

@@ -54,6 +54,11 @@ def pairs():
     return graph, schema
 
 
+def made(module, schema, *, named):
+    make = module.RIVALS["named"] if named else module.make_model
+    return make(module.Config(), schema).eval()
+
+
 def test_it_learns_that_denials_cancel(module, pairs):
     graph, schema = pairs
     config = replace(module.Config(), channels=16, dropout=0.0)
@@ -64,20 +69,22 @@ def test_it_learns_that_denials_cancel(module, pairs):
     assert fitted.evaluate("test")["accuracy"] > 0.85
 
 
-@pytest.mark.parametrize("control", ["no_graph", "without:belief", "without:argument"])
-def test_it_works_without_a_part(module, pairs, control):
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("control", ["no_graph", "without:name", "without:belief", "without:argument"])
+def test_it_works_without_a_part(module, pairs, control, named):
     graph, schema = pairs
     torch.manual_seed(0)
-    model = module.make_model(module.Config(), schema).eval()
+    model = made(module, schema, named=named)
     assert model(control_graph(control, graph, schema)).isfinite().all()
 
 
-def test_a_pair_is_answered_by_its_own_graph_alone(module, pairs):
+@pytest.mark.parametrize("named", [False, True])
+def test_a_pair_is_answered_by_its_own_graph_alone(module, pairs, named):
     graph, schema = pairs
     torch.manual_seed(0)
-    model = module.RIVALS["named"](module.Config(), schema).eval()
+    model = made(module, schema, named=named)
     before = model(graph)
-    graph["name"].x[:3] += 5.0
+    graph["name" if named else "mention"].x[:3] += 5.0
     after = model(graph)
     assert not torch.equal(before[0], after[0])
     torch.testing.assert_close(before[1:], after[1:])

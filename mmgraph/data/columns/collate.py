@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from torch_geometric.data import Batch, HeteroData
 
 _LOW = np.int64(0xFFFFFFFF)
-_MOST_KEPT = 1 << 14  # samples of a batch
+_MOST_SHARED = 1 << 14
+"""Up to so many samples of one row each share what is the same for all of them."""
 
 
 class Spans:
@@ -39,9 +40,9 @@ class Spans:
         self.lengths = lengths
         self.together = together
         self.single = bool((lengths == 1).all())  # each sample has exactly one row
-        if self.single:
-            one = _one_each(len(lengths))
-            self.slices, self.slice_tensor = one.slices, one.slice_tensor
+        self.shared = _one_each(len(lengths)) if self.single and len(lengths) <= _MOST_SHARED else None
+        if self.shared is not None:
+            self.slices, self.slice_tensor = self.shared.slices, self.shared.slice_tensor
         else:
             self.slices = np.zeros(len(lengths) + 1, dtype=np.int64)  # [samples + 1], in the batch
             np.cumsum(lengths, out=self.slices[1:])
@@ -95,17 +96,11 @@ class _OneEach(NamedTuple):
     incs: torch.Tensor  # [samples, 2, 1]
 
 
+@lru_cache(maxsize=8)
 def _one_each(samples: int) -> _OneEach:
-    return _kept(samples) if samples <= _MOST_KEPT else _make(samples)
-
-
-def _make(samples: int) -> _OneEach:
     slices = np.arange(samples + 1)
     edges = np.stack((slices[:-1], slices[:-1]))
     return _OneEach(slices, torch.from_numpy(slices), edges, torch.from_numpy(edges.T[:, :, None].copy()))
-
-
-_kept = lru_cache(maxsize=8)(_make)
 
 
 class Collator:
@@ -214,9 +209,8 @@ class Collator:
         ends = [spans[self._counts[node]] for node in (store.type[0], store.type[2])]
         source, target = (end.slices[:-1] for end in ends)
         span, column = spans[one.offsets], self._columns[one.column]
-        if one.kind == "edges" and span.single and all(end.single for end in ends):
-            shared = _one_each(len(span.lengths))
-            return torch.from_numpy(shared.edges.copy()), shared.incs
+        if one.kind == "edges" and span.shared is not None and all(end.single for end in ends):
+            return torch.from_numpy(span.shared.edges.copy()), span.shared.incs
         index = torch.empty((2, span.total), dtype=torch.int64)
         out = index.numpy()
         if one.kind == "edges" and max(end.total for end in ends) < 2**31:
