@@ -148,7 +148,7 @@ def test_all_formats_give_the_same_cells(tmp_path):
         assert read(open_file(tmp_path / name, name)) == expected, name
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(*[st.text(st.characters(exclude_categories=["Cs"]), max_size=5)] * 3), max_size=20))
 def test_any_text_comes_back_from_a_csv(tmp_path, rows):
     file = io.StringIO()

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmgraph.assembly import GraphConfig, Source
@@ -144,7 +144,6 @@ def test_an_order_within_groups():
     assert pairs == [("g", "b"), ("b", "d"), ("d", "a"), ("a", "c")]
 
 
-@settings(deadline=None)
 @given(st.data(), st.sampled_from(["cosine", "euclidean"]), st.integers(1, 5))
 def test_the_nearest_are_those_of_a_loop(data, metric, k):
     owner = data.draw(st.lists(st.integers(0, 5), min_size=1, max_size=9))

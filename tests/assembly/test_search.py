@@ -30,7 +30,7 @@ def cosine(a, b):
     return a @ b / norm if norm > 1e-9 else 0.0
 
 
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.lists(text, max_size=3), st.none() | text), min_size=1, max_size=8),
     st.dictionaries(st.sampled_from(["one", "two"]), text, min_size=1),

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmgraph.assembly import GraphConfig, Source
@@ -95,7 +95,6 @@ def test_no_split_is_no_part():
     assert read(["a", "b"])[1] == {}
 
 
-@settings(deadline=None)
 @given(st.integers(10, 200), st.integers(0, 3), st.floats(0.1, 0.4), st.floats(0.1, 0.4))
 def test_random_parts_hold_their_share_of_all(count, seed, test, val):
     split = {"by": "random", "test": test, "val": val, "seed": seed}

@@ -45,7 +45,7 @@ def through(value):
     return rebuild(json.loads(json.dumps(blueprint(Keeps(value)), allow_nan=False))).value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(VALUES)
 def test_values_come_back_as_they_were(value):
     found = through(value)

@@ -8,7 +8,7 @@ from mmgraph.errors import ConfigError
 from mmgraph.testing import fake_graph
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 1000), sizes=st.tuples(*[st.integers(0, 8)] * 3))
 def test_the_algebra_of_edges_is_that_of_sets(seed, sizes):
     generator = torch.Generator().manual_seed(seed)

@@ -37,7 +37,7 @@ def asked(graph, part=None, joined=1):
     return torch.stack([store.source, store.target])[:, rows]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     pairs=st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), unique=True, min_size=25, max_size=60),
     both=st.booleans(),

@@ -116,7 +116,7 @@ def test_differing_rates_are_joined_by_the_nearest_or_by_a_window():
     assert pairs(window, "a", "same_time", "v") == {(0, 0), (1, 0), (2, 1), (3, 1)}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     said=st.lists(st.tuples(st.integers(0, 1), st.sampled_from("AB"), st.sampled_from([0.0, 1.0, 2.5])), max_size=8),
     past=st.sampled_from([0, 1, 2, None]),

@@ -50,7 +50,7 @@ def known(train, rows):
     return [(h, r, t) for h, r, t in dict.fromkeys(rows) if {h, t} <= entities and r in relations]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(SOME, FACTS, FACTS)
 def test_training_facts_are_edges_and_all_facts_are_two_queries(train, val, test):
     knowledge = fit(train, val, test)
@@ -77,7 +77,7 @@ def test_training_facts_are_edges_and_all_facts_are_two_queries(train, val, test
     assert sum(query[f"{part}_mask"] for part in parts).tolist() == [1] * 2 * total
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(SOME, FACTS, FACTS)
 def test_triples_come_back_with_what_was_set_aside(train, val, test):
     back = fit(train, val, test).triples()
@@ -85,7 +85,7 @@ def test_triples_come_back_with_what_was_set_aside(train, val, test):
         assert list(back[part]) == list(dict.fromkeys(rows))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SOME, FACTS, st.randoms(use_true_random=False))
 def test_the_order_of_the_facts_changes_only_their_order(train, test, random):
     knowledge, mixed = fit(train, test=test), fit(random.sample(train, len(train)), test=random.sample(test, len(test)))
@@ -95,7 +95,7 @@ def test_the_order_of_the_facts_changes_only_their_order(train, test, random):
         assert sorted(facts.tolist()) == sorted(mixed.facts[part].tolist())
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SOME)
 def test_numbers_of_facts_are_those_of_the_schema(train):
     knowledge = fit(train)

@@ -40,7 +40,7 @@ def weights(graph, edge):
     return found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 1000), edges=st.integers(0, 20), loops=st.booleans())
 def test_equals_the_product_of_dense_matrices(seed, edges, loops):
     graph, schema = made(seed, edges)

@@ -95,7 +95,7 @@ def test_edges_equal_a_slow_loop(monkeypatch, metric, width, k, elements):
     check_join(cohort(12), [*range(12)], [Group(everyone, everyone, True)], rule(k, metric, width))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), k=st.integers(1, 3) | st.none(), metric=st.sampled_from(METRICS))
 def test_groups_and_gaps_equal_a_slow_loop(data, k, metric):
     subjects = 14

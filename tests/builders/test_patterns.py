@@ -77,7 +77,7 @@ ALL = {(a, "informs", b) for a in TYPES for b in TYPES}
 WITHIN = {edge for edge in ALL if edge[0] == edge[2]}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=ragged(), width=st.integers(0, 3))
 def test_each_pattern_equals_the_slow_loop(case, width):
     owners, graph = case
@@ -126,7 +126,7 @@ def test_each_pattern_equals_the_slow_loop(case, width):
     assert differs(graph, before) is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=ragged(), count=st.integers(1, 3))
 def test_tokens_equal_the_slow_loop(case, count):
     owners, graph = case

@@ -19,7 +19,7 @@ def edges_of(csc):
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6), st.integers(-9, 9))), st.booleans())
 def test_edges_are_sorted_by_target_then_time_then_column(edges, timed):
     source, target, time = torch.tensor(edges, dtype=torch.int64).reshape(-1, 3).T

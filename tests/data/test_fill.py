@@ -213,7 +213,7 @@ def test_features_keep_their_type(dtype) -> None:
 
 
 @given(st.integers(0, 2**31 - 1), st.sampled_from(MADE), st.floats(0, 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_everybody_has_everything_and_data_stay_what_they_are(seed: int, how: str, rate: float) -> None:
     graph, schema = fake_graph(20, seed=seed)
     generator = torch.Generator().manual_seed(seed)

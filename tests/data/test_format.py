@@ -49,7 +49,7 @@ def test_every_dtype_keeps_its_bits(tmp_path, dtype):
     assert columns["x"].dtype == dtype
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     arrays=st.lists(
         hnp.arrays(np.int16, st.tuples(st.integers(0, 40), st.just(3)), elements=st.integers(-9, 9)), max_size=5

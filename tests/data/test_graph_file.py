@@ -45,7 +45,7 @@ def same(one, other):
     return stores[0] == stores[1]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(graph=graphs())
 def test_round_trip_is_equal(tmp_path_factory, graph):
     path = tmp_path_factory.mktemp("graph") / "graph.safetensors"

@@ -74,7 +74,7 @@ def ranks(sizes, world, **options):
     return [Loader(Numbers(sizes), world=world, rank=rank, **options) for rank in range(world)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(sizes=SIZES, options=OPTIONS, world=st.integers(1, 4), epoch=st.integers(0, 3))
 def test_every_sample_is_read_once_by_one_rank(sizes, options, world, epoch):
     full = options["batch_size"] * world
@@ -101,7 +101,7 @@ def test_every_sample_is_read_once_by_one_rank(sizes, options, world, epoch):
         assert max(map(len, batches)) - min(map(len, batches)) <= 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sizes=SIZES, options=OPTIONS, world=st.integers(2, 4), steps=st.integers(1, 6), epoch=st.integers(0, 2))
 def test_ranks_together_read_what_one_process_reads(sizes, options, world, steps, epoch):
     """With as many samples as fill the rows; without ``most``, which bounds the batch of each rank."""
@@ -113,7 +113,7 @@ def test_ranks_together_read_what_one_process_reads(sizes, options, world, steps
     assert together == [sorted(rows) for rows in one.plan(epoch)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sizes=SIZES, options=OPTIONS, world=st.integers(1, 4), epoch=st.integers(0, 2))
 def test_ranks_that_may_be_idle_read_the_very_steps_of_one_process(sizes, options, world, epoch):
     options = {**options, "most": None, "drop_last": False, "idle": True}
@@ -244,7 +244,7 @@ def values(loader):
     return [batch["a"].x.flatten().tolist() for batch in loader]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=3, max_size=20),
     options=OPTIONS,

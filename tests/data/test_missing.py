@@ -137,7 +137,7 @@ def assert_same(got, expected):
             assert all(torch.equal(ours[store][key], value) for key, value in values.items()), store
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(graph=graphs(), seed=st.integers(0, 99))
 def test_what_goes_is_what_a_slow_loop_says(graph, seed):
     SCHEMA.check(graph)
@@ -151,7 +151,7 @@ def test_what_goes_is_what_a_slow_loop_says(graph, seed):
     SCHEMA.check(left)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(samples=st.lists(graphs(), min_size=1, max_size=4), seed=st.integers(0, 99))
 def test_a_batch_loses_what_its_samples_lose(samples, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -168,7 +168,7 @@ def test_the_digest_stays_otherwise():
     assert records.take([1, 0, 2]).sha256 != records.sha256
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.sampled_from([0.0, 1.5, NAN, np.inf]), min_size=2, max_size=2), min_size=1, max_size=5))
 def test_a_row_is_present_absent_or_refused(rows):
     whole = [not any(map(np.isnan, row)) for row in rows]

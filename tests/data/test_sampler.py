@@ -101,7 +101,7 @@ SEEDS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(fan_out=FANS, seeds=SEEDS, replace=st.booleans(), disjoint=st.booleans(), seed=st.integers(-5, 2**64))
 def test_a_batch_is_drawn_as_promised(fan_out, seeds, replace, disjoint, seed):
     graph = large()
@@ -224,7 +224,7 @@ def test_every_neighbour_is_equally_likely():
         assert chisquare(counts.numpy()).statistic < 11 * 2.5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     fan_out=st.lists(st.sampled_from([-1, 1, 3]), min_size=2, max_size=3),
     texts=st.lists(st.tuples(st.integers(0, 19), st.integers(-1, 41)), max_size=5),

@@ -9,7 +9,7 @@ from mmgraph.errors import ConfigError, DataError
 PARTS = ("train", "val", "test")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     counts=st.lists(st.integers(8, 40), min_size=2, max_size=4),
     unknown=st.integers(0, 5),
@@ -91,7 +91,7 @@ def test_rows_outside_the_table_are_refused():
         Split([0], [-1], [2]).check(3)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(folds=st.integers(2, 5), seed=st.integers(0, 5), classes=st.integers(2, 3))
 def test_folds_partition_the_pool_and_leave_the_test(folds, seed, classes):
     labels = np.arange(70) % classes

@@ -49,7 +49,7 @@ def triples(facts, literals=()):
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("end", ENDS)
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(
     facts=st.lists(st.tuples(NAMES, NAMES, NAMES), max_size=3),
     literals=st.lists(LITERALS, max_size=2),

@@ -116,7 +116,7 @@ def test_without_p_and_q_walks_are_deepwalks():
 
 
 @pytest.mark.skipif(len(WAYS) < 2, reason="numba is not installed")
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     pairs=st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=40),
     starts=st.lists(st.integers(0, 8), max_size=12),

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmgraph.decoders import Decoder, Dense, Regression
@@ -18,7 +18,6 @@ def some(rows=4, nodes=3, channels=5, seed=0):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
-@settings(deadline=None)
 @given(seed=st.integers(0, 50), nodes=st.integers(0, 4))
 def test_a_pool_equals_a_slow_loop(pooling, seed, nodes):
     torch.manual_seed(seed)

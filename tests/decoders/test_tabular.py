@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmgraph.decoders import Tabular, column_groups
@@ -33,7 +33,6 @@ def test_columns_are_found_by_the_names_of_their_channels():
 @given(
     st.lists(st.tuples(st.text("ab =o", max_size=3), st.sampled_from(["numeric", "category", "datetime"])), max_size=6)
 )
-@settings(deadline=None)
 def test_all_channels_are_of_one_column(columns):
     kinds = {f"{number}{name}": kind for number, (name, kind) in enumerate(columns)}
     if kinds:

@@ -161,7 +161,7 @@ def test_payloads_are_read_a_chunk_at_a_time_and_progress_is_told():
     assert events.index("read 3") < events.index("4 done") < events.index("read 4")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from(["a", "b", "A", "ab", "1", "0", None, "ba", "c"]), max_size=20), st.integers(1, 9))
 def test_whoever_encodes_chunks_and_results_are_the_same(payloads, ahead):
     asked = []

@@ -136,7 +136,7 @@ def test_the_identity_is_what_was_fitted_and_how(encoder):
     assert encoder.identity.name == "hashed_text"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=8), st.lists(st.text(max_size=20), max_size=4))
 def test_any_text_gives_finite_rows(texts, others):
     encoder = HashedText.fit(texts, channels=5, buckets=256)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
 from scipy.stats import skew
@@ -16,7 +16,6 @@ RNG = np.random.default_rng(0)
 clouds = st.lists(st.tuples(*[st.integers(-50, 50)] * 3), min_size=1, max_size=20)
 
 
-@settings(deadline=None)
 @given(clouds, st.randoms(use_true_random=False))
 def test_the_order_of_the_points_does_not_matter(points, random):
     other = list(points)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import linregress
 
@@ -27,7 +27,6 @@ def test_steps_are_scaled_by_column_and_padded_with_nan():
         assert found[row, len(one) :].isnan().all()
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(numbers, min_size=1, max_size=9), min_size=1, max_size=9))
 def test_all_steps_come_back(payloads):
     encoder = Series.fit(payloads)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 
@@ -13,7 +13,6 @@ from mmgraph.errors import ArtifactError, ConfigError, DataError
 symbols = st.one_of(st.text(min_size=1, max_size=4), st.integers(-(2**62), 2**62))
 
 
-@settings(deadline=None)
 @given(st.lists(symbols, max_size=20), st.lists(symbols, max_size=20))
 def test_numbers_are_places_in_the_vocabulary_and_0_is_unknown(known, others):
     encoder = Symbols.fit(known)

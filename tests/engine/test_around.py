@@ -17,7 +17,7 @@ def same(mine, other):
             assert torch.equal(torch.as_tensor(mine[kind][key]), torch.as_tensor(value)), (kind, key)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 24), st.integers(0, 3), st.integers(0, 5))
 def test_subgraphs_are_views_of_the_whole_graph(row, hops, seed):
     graph, schema = fake_graph(25, seed=seed)

@@ -77,7 +77,6 @@ def check(engine, model, films, make):
 
 
 @settings(
-    deadline=None,
     max_examples=12,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],

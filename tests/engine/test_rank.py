@@ -123,7 +123,7 @@ def make(rows, folder):
     return build_graph(source, encoders=ENCODERS, cache=FeatureCache(folder))
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(film, min_size=1, max_size=7),
     asked,
@@ -164,7 +164,7 @@ def walk_is_whole(graph, row, reason):
     assert [matched.row, here[1]] in graph[matched.type, "of", here[0]].edge_index.T.tolist()
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(film, min_size=2, max_size=7), asked, st.sampled_from(["red", "blue"]))
 def test_filters_leave_the_same_hits_in_the_same_order(tmp_path, rows, query, tag):
     engine = Engine(make(rows, tmp_path))
@@ -175,7 +175,7 @@ def test_filters_leave_the_same_hits_in_the_same_order(tmp_path, rows, query, ta
     assert engine.search(query, where={"tag": set()}) == []
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(film, min_size=1, max_size=7), asked, st.integers(1, 9))
 def test_single_nodes_are_ranked_by_what_they_give(tmp_path, rows, query, k):
     built = make(rows, tmp_path)

@@ -165,7 +165,7 @@ def test_pipelines_cross_validation_and_grids(classes, numbers, modalities) -> N
     st.floats(0.01, 0.99),
     st.integers(0, 2**31 - 1),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_rows_are_held_back_of_every_class_and_two_are_left(labels, share, seed) -> None:
     labels = np.array(labels)
     val = held_out(labels, len(labels), share, np.random.RandomState(seed))

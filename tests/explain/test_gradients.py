@@ -127,7 +127,7 @@ def test_they_equal_a_slow_loop_of_finite_differences(kind, make_model):
     assert found.baseline == pytest.approx(score(0.0, None), abs=1e-4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 10_000),
     kind=st.sampled_from(KINDS),

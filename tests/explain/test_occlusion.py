@@ -51,7 +51,7 @@ def test_shapley_values_are_the_mean_over_all_orders(kind, data, make_model, wit
         assert found.parts[name] == pytest.approx(0, abs=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), kind=st.sampled_from(["none", "mean", "gcn", "gated", "smooth", "attention"]))
 def test_shapley_values_add_up_to_the_score(make_model, seed, kind):
     graph, schema = fake_graph(15, seed=seed)
@@ -62,7 +62,7 @@ def test_shapley_values_add_up_to_the_score(make_model, seed, kind):
             assert found.score == pytest.approx(question.score, abs=1e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 5), st.integers(0, 10_000))
 def test_the_axioms_of_shapley_values(count, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -16,7 +16,7 @@ def edge_sets(draw):
     return sources, targets, torch.tensor(chosen, dtype=torch.long).reshape(-1, 2).T
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(edges=edge_sets())
 def test_an_adjacency_is_its_edges_in_order(edges):
     sources, targets, index = edges
@@ -62,7 +62,7 @@ def test_a_shift_and_too_many_rows_are_no_identity():
     assert not Adjacency(index, 3, 4).is_identity
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(several=st.lists(edge_sets(), min_size=1, max_size=4))
 def test_many_are_sorted_at_once_as_one_by_one(several):
     specs = [(index, sources, targets) for sources, targets, index in several]
@@ -76,7 +76,7 @@ def test_many_are_sorted_at_once_as_one_by_one(several):
         assert again.targets.tolist() == one.targets.tolist()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(edges=edge_sets())
 def test_those_that_are_reached_are_named(edges):
     sources, targets, index = edges

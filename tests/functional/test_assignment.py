@@ -44,7 +44,7 @@ def test_equals_a_slow_loop(sharpness):
     st.integers(1, 9), st.integers(1, 6), st.sampled_from(["uniform", "zipf", "gaussian"]), st.floats(0.01, 2000),
     st.integers(1, 30), st.integers(0, 99),
 )  # fmt: skip
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_marginals_hold_however_sharp_and_few_the_rounds(rows, columns, kind, sharpness, rounds, seed):
     r, c = draw(rows, seed=seed).abs() + 1e-3, marginal(kind, columns).double()
     found = sinkhorn(5 * draw(rows, columns, seed=seed), rows=r, columns=c, sharpness=sharpness, rounds=rounds)
@@ -200,7 +200,7 @@ def slow_transported(x, y, epsilon):
 
 
 @given(st.lists(st.integers(1, 5), max_size=4), st.lists(st.integers(1, 4), max_size=4), st.integers(0, 99))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_sets_of_any_sizes_are_compared_as_in_a_loop(regions, words, seed):
     (x, x_there), (y, y_there) = ragged(regions, seed=seed), ragged(words, seed=seed + 1)
     found = transported(x, y, x_there, y_there, epsilon=0.5, rounds=1000)

@@ -66,7 +66,7 @@ def edge_sets(draw):
     return index, sources, targets
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=edge_sets(), heads=st.sampled_from([1, 2]), biased=st.booleans(), wide=st.sampled_from([2, 6]))
 def test_sparse_equals_the_slow_loop(case, heads, biased, wide):
     index, sources, targets = case
@@ -84,7 +84,7 @@ def test_sparse_equals_the_slow_loop(case, heads, biased, wide):
 
 
 @pytest.mark.usefixtures("every_block")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(case=edge_sets(), biased=st.booleans())
 def test_dense_equals_sparse_and_so_do_the_gradients(case, biased):
     index, sources, targets = case

@@ -68,7 +68,7 @@ def test_without_recall_all_are_found_whatever_the_blocks(monkeypatch, metric, t
     assert (found.recall, found.share) == (1.0, 1.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     queries=st.integers(0, 8),
     sources=st.integers(0, 9),

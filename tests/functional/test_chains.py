@@ -59,7 +59,7 @@ def test_sum_product_equals_brute_force(chains, states):
 
 
 @given(st.lists(st.integers(0, 6), max_size=4), st.integers(1, 3), st.integers(1, 3), st.integers(0, 100))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_marginals_add_up_and_what_lies_behind_is_not_read(lengths, chains, states, seed):
     emission, initial, links, length = case(lengths, chains, states, steps=7, seed=seed)
     found = coupled_chains(emission, initial, links, length)

@@ -45,7 +45,7 @@ def slow(scores, positives, candidates, tau=1.0, inside=True, weight=None):
     return sum(losses) / len(losses) if losses else 0.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, 5),
     st.integers(0, 6),
@@ -177,7 +177,7 @@ def test_siglip_is_the_algorithm_of_the_paper():
     torch.testing.assert_close(sigmoid_nce(y @ x.T, diagonal(5), scale=t, bias=b), found)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 4), st.integers(0, 5), st.integers(0, 1000))
 def test_sigmoid_is_the_slow_loop(queries, keys, seed):
     generator = torch.Generator().manual_seed(seed)
@@ -286,7 +286,7 @@ def test_gdt_with_one_modality_and_an_invariance_is_simclr():
     torch.testing.assert_close(masked_nce(z @ z.T, positives, candidates, inside=False), expected, atol=1e-13, rtol=0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 9), st.integers(0, 4), st.integers(0, 1000))
 def test_mined_pairs_are_the_slow_loop(rows, k, seed):
     x = states(rows, seed=seed)

@@ -122,7 +122,7 @@ def test_the_unit_and_the_origin_of_a_view_change_nothing():
     st.lists(st.integers(1, 9), min_size=2, max_size=4), st.integers(2, 7), st.integers(1, 12), st.floats(0, 1),
     st.integers(0, 99),
 )  # fmt: skip
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_shapes_give_finite_maps(widths, rows, channels, ridge, seed):
     xs = views(rows, widths, seed=seed)
     xs[0][:, 0] = 3.0  # constant

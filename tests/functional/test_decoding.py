@@ -64,7 +64,7 @@ def slow_greedy(table, row, length):
     return padded(text, length)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.integers(3, 5),
     st.integers(1, 3),
@@ -111,7 +111,7 @@ def slow_beam(table, row, length, width, penalty):
     return padded(best[0], length)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(3, 6), st.integers(1, 6), st.integers(1, 5), st.sampled_from([0.0, 1.0, 1.5]), st.integers(0, 10**6))
 def test_a_narrow_beam_keeps_the_likeliest(vocabulary, length, width, penalty, seed):
     table = Table(vocabulary, seed=seed)
@@ -119,7 +119,7 @@ def test_a_narrow_beam_keeps_the_likeliest(vocabulary, length, width, penalty, s
     assert found.tolist() == [slow_beam(table, row, length, width, penalty) for row in range(4)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(2, 6), st.integers(1, 6), st.integers(0, 4), st.integers(0, 10**6), st.sampled_from([None, 2]))
 def test_greedy_and_a_beam_of_one_take_the_likeliest_and_of_equals_the_first(vocabulary, length, rows, seed, levels):
     table = Table(vocabulary, seed=seed, levels=levels)

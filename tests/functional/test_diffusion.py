@@ -64,7 +64,7 @@ def test_the_marginal_in_closed_form_is_that_of_all_steps_one_after_the_other():
             torch.testing.assert_close(drawn.var(dim=0), variance, atol=0.01, rtol=0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 4), st.floats(0.01, 0.99), st.integers(0, 2**31))
 def test_the_picture_comes_back_if_the_noise_is_known(rows, kept, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -10,7 +10,7 @@ from scipy.linalg import sqrtm
 from mmgraph.functional.frechet import frechet
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 6), st.integers(0, 2**31))
 def test_equals_the_formula_with_the_root_of_the_product(channels, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -111,7 +111,7 @@ def fusions(draw, fewest):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_it_equals_a_slow_loop_and_no_absent_part_has_influence(name, data):
     parts, present = data.draw(fusions(fewest=2 if name == "bilinear" else 1))

@@ -14,7 +14,7 @@ def owners(draw):
     return rows, anchors, torch.tensor(chosen, dtype=torch.long).reshape(-1, 2).T
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(owners())
 def test_gather_equals_a_slow_loop(drawn):
     rows, anchors, index = drawn
@@ -46,7 +46,7 @@ def test_an_edge_given_twice_does_not_stand_for_another():
     assert present.tolist() == [True, False]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(owners(), st.integers(0, 15))
 def test_nodes_that_do_not_count_are_as_if_they_were_not_there(drawn, bits):
     rows, anchors, index = drawn

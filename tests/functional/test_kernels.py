@@ -122,7 +122,7 @@ def masks(*columns):
 
 
 @given(st.integers(0, 200), st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_sum_over_what_is_there_is_a_kernel(seed, have):
     count = len(have)
     kernels = [rbf_kernel(rows(count, 3, seed=seed)), rbf_kernel(rows(count, 2, seed=seed + 1))]

@@ -57,7 +57,7 @@ def acyclic(draw, rows, relations):
 
 
 @pytest.mark.parametrize("carries", [None, (True, False), (False, True)])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_equals_a_slow_recursion(carries, data):
     rows = data.draw(st.integers(1, 7))

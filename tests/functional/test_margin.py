@@ -45,7 +45,7 @@ def ragged(rows=7, columns=9, seed=0, share=0.3):
 
 @pytest.mark.parametrize("hardest", [False, True])
 @given(seed=st.integers(0, 1000), rows=st.integers(1, 8), columns=st.integers(1, 8), margin=st.sampled_from([0.1, 2.0]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_equals_a_loop_over_triplets_and_so_does_the_gradient(hardest, seed, rows, columns, margin):
     scores, positives, negatives = ragged(rows, columns, seed)
     scores.requires_grad_()

@@ -32,7 +32,7 @@ def slow_aggregate(x, index, targets, weight, reduce):
     return out
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(edges=edge_sets(), reduce=st.sampled_from(["sum", "mean"]), weighted=st.booleans())
 def test_aggregate_equals_a_slow_loop(edges, reduce, weighted):
     sources, targets, index, weight = edges
@@ -43,7 +43,7 @@ def test_aggregate_equals_a_slow_loop(edges, reduce, weighted):
     np.testing.assert_allclose(degree(index, targets, weight=weight), np.bincount(index[1], weight, targets))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(edges=edge_sets())
 def test_max_equals_a_slow_loop(edges):
     sources, targets, index, _ = edges
@@ -60,7 +60,7 @@ def test_of_equal_maxima_one_gets_the_gradient():
     assert x.grad.flatten().tolist() == [2, 0, 0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(edges=edge_sets(), heads=st.sampled_from([None, 1, 3]))
 def test_softmax_equals_torchs_target_by_target(edges, heads):
     sources, targets, index, _ = edges
@@ -73,7 +73,7 @@ def test_softmax_equals_torchs_target_by_target(edges, heads):
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-14)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(edges=edge_sets())
 def test_softmax_sums_weigh_rows_by_it(edges):
     sources, targets, index, _ = edges
@@ -84,7 +84,7 @@ def test_softmax_sums_weigh_rows_by_it(edges):
     np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(edges=edge_sets(), weighted=st.booleans(), data=st.data())
 def test_sums_of_a_block_are_a_block_of_the_sums(edges, weighted, data):
     sources, targets, index, weight = edges
@@ -183,7 +183,7 @@ def dense(index, weight, sources, targets):
     return out
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(edges=edge_sets())
 def test_symmetric_norm_between_types_equals_the_dense_formula(edges):
     sources, targets, index, weight = edges
@@ -194,7 +194,7 @@ def test_symmetric_norm_between_types_equals_the_dense_formula(edges):
     np.testing.assert_allclose(dense(index, got, sources, targets), left[:, None] * A * right, rtol=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(edges=edge_sets(square=True), weighted=st.booleans())
 def test_symmetric_norm_equals_the_dense_formula_and_pyg(edges, weighted):
     nodes, _, index, weight = edges

@@ -10,7 +10,7 @@ from mmgraph.functional import overlap as room
 from mmgraph.functional.overlap import overlap
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     edges=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=30),
     pairs=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)).filter(lambda p: p[0] != p[1]), max_size=12),

@@ -40,7 +40,7 @@ def slow(index, weight, start, alpha, steps):
     return torch.tensor(state, dtype=torch.float64)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(drawn=walks())
 def test_all_ways_equal_a_walker_step_by_step(drawn):
     index, weight, start, alpha = drawn
@@ -73,7 +73,7 @@ def test_it_equals_networkx():
         torch.testing.assert_close(found[row], torch.tensor([theirs[n] for n in range(nodes)], dtype=torch.float64))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(drawn=walks(symmetric=True), epsilon=st.sampled_from([0.3, 0.05, 1e-3]))
 def test_what_a_push_leaves_is_its_error(drawn, epsilon):
     index, weight, start, alpha = drawn

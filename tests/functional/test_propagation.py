@@ -23,7 +23,7 @@ def closed_form(labels, adjacency, alpha):
 
 
 @given(st.integers(1, 9), st.integers(0, 1000), st.sampled_from([0.0, 0.3, 0.9]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_both_ways_equal_the_closed_form(count, seed, alpha):
     rng = np.random.default_rng(seed)
     adjacency = np.triu(rng.random((count, count)) * (rng.random((count, count)) < 0.4), 1)

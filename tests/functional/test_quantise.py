@@ -18,7 +18,7 @@ def slow(x, codebook):
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.integers(0, 12), codes=st.integers(1, 9), channels=st.integers(1, 5), seed=st.integers(0, 99))
 def test_the_nearest_code_is_that_of_brute_force_and_ties_go_to_the_first(rows, codes, channels, seed):
     draw = torch.Generator().manual_seed(seed)

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
@@ -27,7 +27,6 @@ def orders(scores):
 
 
 @given(judged())
-@settings(deadline=None)
 def test_a_place_is_the_mean_over_all_orders_of_equal_scores(case):
     scores, _ = case
     for sought in range(scores.shape[1]):
@@ -37,7 +36,6 @@ def test_a_place_is_the_mean_over_all_orders_of_equal_scores(case):
 
 
 @given(judged(), st.integers(1, 7))
-@settings(deadline=None)
 def test_precision_is_the_mean_over_all_orders_of_equal_scores(case, k):
     scores, relevant = case
     found = precision_at(scores, relevant, k=k)
@@ -47,7 +45,6 @@ def test_precision_is_the_mean_over_all_orders_of_equal_scores(case, k):
 
 
 @given(judged())
-@settings(deadline=None)
 def test_average_precision_is_that_of_scikit_learn(case):
     scores, relevant = case
     found = average_precision(scores, relevant)
@@ -84,7 +81,6 @@ def test_blocks_are_joined_in_their_order(monkeypatch):
 
 
 @given(judged(), st.data())
-@settings(deadline=None)
 def test_a_filtered_place_is_that_among_the_candidates_that_are_left(case, data):
     scores, left_out = case
     candidates = scores.shape[1]
@@ -103,7 +99,6 @@ def test_a_filtered_place_is_that_among_the_candidates_that_are_left(case, data)
 
 
 @given(judged(), st.data())
-@settings(deadline=None)
 def test_among_some_rivals_the_place_is_that_with_the_others_taken_out(case, data):
     scores, flags = case
     queries, candidates = scores.shape
@@ -144,7 +139,6 @@ def test_infinite_scores_are_equal_to_each_other():
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=20), st.lists(st.integers(0, 7), max_size=6))
-@settings(deadline=None)
 def test_lists_are_those_of_a_dict_of_sets(entries, asked):
     pairs = torch.tensor(entries).view(-1, 2)
     lists = Lists(*pairs.T)

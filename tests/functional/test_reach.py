@@ -15,7 +15,7 @@ def digraphs(draw):
     return nodes, torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(drawn=digraphs(), hops=st.integers(0, 4))
 def test_neighbourhoods_equal_breadth_first_search(drawn, hops):
     nodes, index = drawn

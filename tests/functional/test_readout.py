@@ -56,7 +56,7 @@ def weights_of(graph, centre, hops, kind, decay, *, own):
 
 @pytest.mark.parametrize("kind", ["mean", "sum", "decay", "walk"])
 @pytest.mark.parametrize("own", [True, False])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(drawn=digraphs(), hops=st.integers(0, 3), decay=st.sampled_from([0.0, 0.3, 1.0, 2.0]))
 def test_each_subgraph_equals_its_ego_net(kind, own, drawn, hops, decay):
     nodes, index = drawn
@@ -115,7 +115,7 @@ def test_options_out_of_their_range(options):
         readout(torch.ones(2, 1), torch.tensor([[0], [1]]), **options)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(drawn=digraphs(), share=st.sampled_from([0.1, 0.5, 0.75, 1.0]), seed=st.integers(0, 9))
 def test_a_part_has_its_share_of_each_subgraph(drawn, share, seed):
     nodes, index = drawn

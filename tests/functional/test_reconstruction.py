@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mmgraph.functional.reconstruction import reconstruction
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 6), st.integers(1, 4), st.integers(0, 2**31))
 def test_equals_a_slow_loop_over_edges_and_values(rows, anchors, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -63,7 +63,7 @@ def dense(features, relations, weight, bias, own_weight, own_bias):
     return out
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(case=cases())
 def test_equals_the_dense_formula(case):
     features, relations, weight, bias, own, own_bias = case
@@ -74,7 +74,7 @@ def test_equals_the_dense_formula(case):
         np.testing.assert_allclose(got[name], expected[name], rtol=1e-10, atol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=cases(), data=st.data())
 def test_gradients_equal_those_of_the_dense_formula(case, data):
     features, relations, weight, bias, own, own_bias = case
@@ -187,7 +187,7 @@ def test_autocast_computes_in_its_type(weighted):
     assert weight.grad.isfinite().all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=cases())
 def test_the_steps_that_a_compiler_sees_are_the_same(case):
     features, relations, weight, bias, own, own_bias = case

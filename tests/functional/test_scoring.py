@@ -115,7 +115,7 @@ def test_no_rows_have_no_distances(norm):
     assert cross(draw(3, 4), draw(0, 4), norm=norm).shape == (3, 0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     rows=st.integers(0, 5),
     columns=st.integers(0, 5),

@@ -99,7 +99,7 @@ phenotypes = st.integers(1, 3).flatmap(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(phenotypes)
 def test_agreement_equals_a_slow_loop(drawn):
     x, y, thresholds = drawn
@@ -154,7 +154,7 @@ def test_nearest_equals_brute_force_whatever_the_blocks(monkeypatch, elements, k
     assert [row for rows in blocks for row in range(rows.start, rows.stop)] == list(range(10))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data(), queries=st.integers(0, 5), sources=st.integers(0, 6), k=st.integers(1, 8))
 def test_equal_scores_come_by_column(data, queries, sources, k):
     values = st.lists(st.sampled_from([0.0, 1.0, -math.inf]), min_size=sources, max_size=sources)

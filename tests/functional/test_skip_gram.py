@@ -28,7 +28,7 @@ def by_loop(z, walks, negatives, window, kinds):
     return positive / max(pairs, 1), negative / max(pairs, 1)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     lengths=st.lists(st.integers(1, 7), min_size=1, max_size=5),
     window=st.integers(1, 8),

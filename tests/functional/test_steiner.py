@@ -56,7 +56,7 @@ def check_tree(index, tree, root):
     assert root is None or root in tree.nodes.tolist()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(drawn=graphs())
 def test_it_is_a_tree_at_most_twice_as_bad_as_the_best(drawn):
     index, costs, prizes, root = drawn
@@ -65,7 +65,7 @@ def test_it_is_a_tree_at_most_twice_as_bad_as_the_best(drawn):
     assert objective(costs, prizes, *tree) <= 2 * best(index, costs, prizes, root) + 1e-9
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(drawn=graphs(tree=True))
 def test_it_is_the_best_on_forests(drawn):
     index, costs, prizes, root = drawn

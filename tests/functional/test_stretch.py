@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmgraph.functional import stretch
@@ -16,14 +16,12 @@ def slow(values, steps):
     return found
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-9, 9), min_size=1, max_size=30), st.integers(1, 30))
 def test_it_is_the_mean_over_equal_parts(values, steps):
     found = stretch(torch.tensor(values, dtype=torch.float64), steps)
     torch.testing.assert_close(found, torch.tensor(slow(values, steps), dtype=torch.float64), atol=1e-9, rtol=0)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-9, 9), min_size=1, max_size=9), st.integers(1, 7), st.integers(1, 20))
 def test_what_is_slower_comes_out_alike(values, slower, steps):
     fast = torch.tensor(values, dtype=torch.float64)

@@ -35,7 +35,7 @@ def slow(texts, query, k1, b):
 words = st.lists(st.sampled_from("abcde"), max_size=8).map(" ".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     texts=st.lists(words, min_size=1, max_size=9),
     query=words,

@@ -53,7 +53,7 @@ def test_hits_equal_a_slow_loop(metric, k, monkeypatch):
 small = hnp.arrays(np.float32, st.tuples(st.integers(1, 30), st.just(3)), elements=st.sampled_from([-1, 0, 1, 2]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(vectors=small, query=hnp.arrays(np.float32, 3, elements=st.sampled_from([-1, 0, 2])), k=st.integers(1, 40))
 @pytest.mark.parametrize("metric", METRICS)
 def test_ties_come_by_position(metric, vectors, query, k):
@@ -61,7 +61,7 @@ def test_ties_come_by_position(metric, vectors, query, k):
     assert [hit.position for hit in hits] == slow_search(query, vectors, k, metric)[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     vectors=hnp.arrays(
         np.float32,
@@ -80,7 +80,7 @@ def test_any_finite_float_is_searched_exactly(metric, vectors, k):
     assert np.isfinite(scores).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), channels=st.sampled_from([1, 3, 64, 700]), offset=st.sampled_from([0, 10, 1e4]))
 @pytest.mark.parametrize("metric", METRICS)
 def test_margin_bounds_single_precision(metric, seed, channels, offset):

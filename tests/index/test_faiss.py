@@ -31,7 +31,7 @@ def vectors():
 few = hnp.arrays(np.float32, st.tuples(st.integers(1, 60), st.just(2)), elements=st.sampled_from([-1, 0, 1, 3]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     vectors=few,
     queries=hnp.arrays(np.float32, (3, 2), elements=st.sampled_from([-1, 0, 0.5, 1])),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmgraph.errors import ArtifactError, ConfigError, DataError
@@ -24,7 +24,6 @@ def found(hits):
 rankings = st.lists(st.lists(st.integers(0, 9), unique=True, max_size=6), min_size=1, max_size=4)
 
 
-@settings(deadline=None)
 @given(rankings=rankings)
 def test_reciprocal_ranks_equal_a_slow_loop(rankings):
     weights = [0.5 + n for n in range(len(rankings))]

@@ -30,7 +30,7 @@ def found(hits):
 vector = st.tuples(*[st.sampled_from([-1, 0, 1, 2])] * 2)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     items=st.lists(st.lists(vector, max_size=4), min_size=1, max_size=8),
     query=st.lists(vector, min_size=1, max_size=4),

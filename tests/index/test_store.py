@@ -58,7 +58,7 @@ operations = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     operations=operations, query=st.tuples(VALUES, VALUES), k=st.integers(1, 9), exact_below=st.sampled_from([3, 99])
 )

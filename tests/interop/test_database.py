@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 
@@ -171,7 +171,6 @@ def test_a_part_may_lack_the_answers():
     }
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_any_graph_comes_back(graphs, same, data):
     graph, schema = data.draw(graphs)

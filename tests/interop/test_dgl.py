@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 
@@ -31,7 +31,6 @@ def alike(a, b):
                 assert torch.equal(one[key].nan_to_num(-7.0), other[key].nan_to_num(-7.0))
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_any_graph_comes_back(graphs, data):
     graph, schema = data.draw(graphs)

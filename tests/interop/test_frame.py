@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 
@@ -45,7 +45,6 @@ def rows(draw):
     return graph, Schema(nodes=nodes, targets=targets, anchor="row")
 
 
-@settings(deadline=None)
 @given(rows())
 def test_any_rows_come_back(same, made):
     graph, schema = made

@@ -16,7 +16,7 @@ from mmgraph.testing import fake_graph, fake_knowledge
 TEXTS = ["", 'a "b", c;\nd\r', None, " é"]
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_graph_comes_back(graphs, same, tmp_path, data):
     graph, schema = data.draw(graphs)

@@ -13,7 +13,6 @@ from mmgraph.testing import fake_graph, fake_knowledge
 TEXTS = ["", "<a & b>", None, " é\n"]
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_any_graph_comes_back(graphs, same, data):
     graph, schema = data.draw(graphs)
@@ -23,7 +22,7 @@ def test_any_graph_comes_back(graphs, same, data):
     assert payloads == {}
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_graph_comes_back_from_graphml(graphs, same, tmp_path, data):
     graph, schema = data.draw(graphs)

@@ -287,7 +287,7 @@ def graphs(draw):
     return graph, Schema(nodes=nodes, edges=edges, targets=targets, anchor=owner)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(graphs())
 def test_any_graph_comes_back(tmp_path_factory, same, made):
     graph, schema = made

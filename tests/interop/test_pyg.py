@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric import transforms
 from torch_geometric.data import Batch, Data, HeteroData, TemporalData
@@ -164,7 +164,6 @@ def alike(draw):
     return graph, Schema(nodes=nodes, edges=edges, targets=targets, anchor=names[-1])
 
 
-@settings(deadline=None)
 @given(alike())
 def test_graphs_of_one_type_come_back(same, made):
     graph, schema = made
@@ -249,7 +248,6 @@ def test_types_must_be_said():
 # ---- events ----
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-5, 5), max_size=6), st.booleans(), st.booleans())
 def test_events_come_back(same, times, across, messages):
     graph, edge = HeteroData(), ("user", "buys", "item") if across else ("user", "writes", "user")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mmgraph.errors import ArtifactError, DataError
@@ -10,7 +10,6 @@ from mmgraph.interop import Tables, from_tables, to_tables
 from mmgraph.testing import fake_graph, fake_knowledge
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_any_graph_comes_back(graphs, same, data):
     graph, schema = data.draw(graphs)

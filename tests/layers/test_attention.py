@@ -309,7 +309,7 @@ def test_types_in_no_relation_pass_unchanged():
     assert out["a"] is features["a"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_weights_are_those_that_it_uses(graphs, data):
     features, edges = data.draw(graphs(channels=4))

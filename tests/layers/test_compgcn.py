@@ -76,7 +76,7 @@ def states(channels=3):
 
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_equals_a_slow_loop(graphs, kind, channels, data):
     features, edges = data.draw(graphs(channels))

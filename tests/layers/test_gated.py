@@ -50,7 +50,7 @@ def slow_gated(layer, features, edges):
 
 
 @pytest.mark.parametrize("reduce", ["sum", "mean"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_equals_a_slow_loop(graphs, reduce, data):
     features, edges = data.draw(graphs())

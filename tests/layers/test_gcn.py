@@ -115,7 +115,7 @@ def test_receptive_field_of_the_lecture(lecture, layer):
 
 
 @pytest.mark.parametrize(("layer", "slow", "tolerance"), [(Mean, slow_mean, 1e-12), (GCN, slow_gcn, 1e-5)])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_equals_a_slow_loop(graphs, layer, slow, tolerance, data):
     features, edges = data.draw(graphs())
@@ -125,7 +125,7 @@ def test_equals_a_slow_loop(graphs, layer, slow, tolerance, data):
 
 
 @pytest.mark.parametrize("relations", [RELATIONS[2:3], RELATIONS[2:4], RELATIONS[3:]])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_gcn_between_types_equals_a_slow_loop(graphs, relations, data):
     features, edges = data.draw(graphs())

@@ -58,7 +58,7 @@ def slow(layer, features, edges):
     return out, alphas, betas
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 @torch.no_grad()
 def test_equals_a_slow_loop(graphs, data):

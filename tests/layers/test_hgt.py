@@ -53,7 +53,7 @@ def slow(layer, features, edges):
 
 
 @pytest.mark.parametrize("channels", [(4, 4), (3, 4)], ids=["gated", "other width"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 @torch.no_grad()
 def test_equals_a_slow_loop(graphs, channels, data):

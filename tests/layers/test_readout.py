@@ -13,7 +13,7 @@ WITHIN = (("a", "near", "a"), ("a", "far", "a"), ("b", "next", "b"))
 
 
 @pytest.mark.parametrize("weights", ["mean", "sum", "decay", "walk"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_equals_the_readout_along_all_relations(graphs, weights, data):
     features, edges = data.draw(graphs())

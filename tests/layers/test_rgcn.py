@@ -55,7 +55,7 @@ def made(seed=0, channels=(4, 6), relations=RELATIONS, **options):
 
 @pytest.mark.parametrize("channels", [(4, 6), (4, 2)], ids=["wider", "narrower"])
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_equals_a_slow_loop(graphs, options, channels, data):
     features, edges = data.draw(graphs(4))

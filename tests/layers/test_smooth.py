@@ -27,7 +27,7 @@ def matrix(layer, features, edges, node):
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.8])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_equals_the_formula(graphs, alpha, data):
     features, edges = data.draw(graphs())

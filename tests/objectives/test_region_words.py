@@ -74,7 +74,7 @@ counts = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.booleans())
 
 
 @given(counts, st.integers(0, 99))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_the_loss_is_that_of_a_loop_over_photos_with_both(photo, seed):
     regions, words, train = ([one[place] for one in photo] for place in range(3))
     graph = photos(regions, words, train, seed)

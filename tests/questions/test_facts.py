@@ -45,7 +45,7 @@ def worlds(draw):
     return size, triples, draw(st.lists(query, max_size=5))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(world=worlds())
 def test_products_equal_a_walk_fact_by_fact(world):
     size, triples, queries = world

@@ -44,7 +44,7 @@ def schemas(draw):
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(schema=schemas())
 def test_json_round_trip_is_equal(schema):
     again = Schema.from_json(schema.to_json())
@@ -54,7 +54,7 @@ def test_json_round_trip_is_equal(schema):
     assert list(again.edges) == list(schema.edges)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_graph_keeps_to_the_schema_read_off_it(ragged, data):
     graph = data.draw(ragged)

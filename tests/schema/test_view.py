@@ -70,7 +70,7 @@ def slow_edges(graph, edge_type, rows):
     return pairs, columns
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_a_view_equals_a_slow_loop(ragged, data):
     graph = data.draw(ragged)
@@ -104,7 +104,7 @@ def test_a_view_equals_a_slow_loop(ragged, data):
     assert equal(view(seen, schema), view(view(seen, schema), schema))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_what_is_hidden_has_no_influence(ragged, data):
     graph = data.draw(ragged)

@@ -30,7 +30,7 @@ def draw(*shape, seed=0):
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 40), st.integers(0, 999))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_metrics_equal_brute_force(clusters, classes, rows, seed):
     rng = np.random.default_rng(seed)
     k, y = rng.integers(0, clusters, rows), rng.integers(0, classes, rows)

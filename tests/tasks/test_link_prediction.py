@@ -93,7 +93,7 @@ def test_a_worked_example(make_knowledge):
 
 
 @given(st.integers(0, 10_000), st.integers(2, 9), st.integers(1, 3), st.integers(1, 25), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_facts_are_ranked_as_by_the_slow_loop(make_knowledge, seed, entities, relations, count, typed):
     """Facts given twice and in several parts, loops, relations that training lacks, or that one fact has."""
     generator = torch.Generator().manual_seed(seed)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
@@ -25,7 +25,6 @@ def best_accuracy(scores, labels):
 
 
 @given(judged())
-@settings(deadline=None)
 def test_no_threshold_is_better_on_what_it_was_chosen_on(case):
     scores, relations, labels = case
     judge = TripleClassification.fit(scores, relations, labels)
@@ -39,7 +38,6 @@ def test_no_threshold_is_better_on_what_it_was_chosen_on(case):
 
 
 @given(judged())
-@settings(deadline=None)
 def test_metrics_are_those_of_scikit_learn(case):
     scores, relations, labels = case
     judge = TripleClassification({0: 0.5, 1: -1.0}, 1.0)

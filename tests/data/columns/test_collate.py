@@ -123,7 +123,7 @@ def written(path, graphs, at=None):
     return Collection(path)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(graphs=samples(), data=st.data())
 def test_a_sample_is_what_went_in_and_a_batch_is_that_of_pyg(place, graphs, data):
     collection = written(place(), graphs, data.draw(st.sampled_from([None, len(graphs) // 2])))

@@ -61,7 +61,7 @@ def test_that_is_done_where_it_halves_the_file(tmp_path, values, once):
     assert Collection(tmp_path / "c").payload("a", "p").to_pylist() == values
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.none() | st.text("ab", max_size=30), max_size=60), st.integers(60, 2000), st.booleans())
 def test_any_values_come_back_from_any_segments(tmp_path_factory, values, size, stream):
     folder = tmp_path_factory.mktemp("any") / "c"

@@ -29,7 +29,7 @@ def parts(folder):
         yield GraphParts(folder, addresses={1: server.address}, home=2, keep_mib=0.0005)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(fan_out=FANS, seeds=SEEDS, replace=st.booleans(), disjoint=st.booleans(), seed=st.integers(-5, 2**64))
 def test_batches_are_those_of_the_whole_graph(same, graph, parts, fan_out, seeds, replace, disjoint, seed):
     options = {"replace": replace, "disjoint": disjoint}
@@ -43,7 +43,7 @@ def test_some_rows_were_kept_and_others_not(parts):
     assert 0 < kept["text"] < COUNTS["text"]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), seed=st.integers(0, 99))
 def test_no_edge_is_drawn_from_the_future(same, graph, timed, data, seed):
     seeds = data.draw(st.lists(st.integers(0, COUNTS["text"] - 1), min_size=1, max_size=5))

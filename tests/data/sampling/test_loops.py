@@ -82,7 +82,7 @@ def test_draws_without_replacement_are_floyds(draw):
     assert len(found[2]) == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(0, 90), max_size=12), st.sampled_from([-1, 1, 3, 40, 70]), st.booleans(), st.integers(0, MASK)
 )
@@ -114,7 +114,7 @@ def test_every_choice_is_equally_likely(total, fan_out, replace):
         assert chisquare(counts).pvalue > 1e-3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.integers(-5, 5), max_size=9), max_size=8), st.data())
 def test_until_ends_at_the_last_time_that_is_early_enough(times, data):
     limit = np.array(data.draw(st.lists(st.integers(-6, 6), min_size=len(times), max_size=len(times))), dtype=np.int64)
@@ -133,7 +133,7 @@ def in_order(known, nodes):
     return [rows.setdefault(node, len(rows)) for node in nodes], list(rows)[len(known) :]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 11), unique=True), st.lists(st.lists(st.integers(0, 11)), min_size=1, max_size=4))
 def test_rows_are_in_order_of_first_appearance(known, batches):
     for loop in (loops.relabel, relabel.relabel, loops.compiled(loops.relabel)):
@@ -156,7 +156,7 @@ def test_rows_of_many_nodes_are_in_order_of_first_appearance():
         assert (out.tolist(), fresh[:new].tolist()) == (must, added)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=40), min_size=1, max_size=4))
 def test_rows_of_trees_are_in_order_of_first_appearance(hops):
     for compiled in (False, True):
