@@ -20,6 +20,7 @@ from mmgraph.errors import DataError
 from mmgraph.files import read_json, write_bytes, write_json
 from mmgraph.recipe import load_recipe
 from mmgraph.run import Run
+from mmgraph.train import Results
 
 ROOT = Path(__file__).parents[1]
 SHOWN = (
@@ -258,8 +259,20 @@ def section(run: Run, command: str, *, easy: bool) -> str:
     for item in run.recipe.published:
         cells = [f"{item['value']:.3f}" if name == item["metric"] else "" for name in shown]
         lines.append(f"| *published:* {item['source']} | {' | '.join(cells)} | | |")
-    lines += ["", f"{results.verdict()} ({run.facts['seconds']:.0f} s)", ""]
+    lines += [*by_group(results), "", f"{results.verdict()} ({run.facts['seconds']:.0f} s)", ""]
     return "\n".join(lines)
+
+
+def by_group(results: Results) -> list[str]:
+    """The main metric for each group of what is asked, if there are groups."""
+    groups = results.groups
+    if not groups:
+        return []
+    lines = ["", f"| {results.metric} by what is asked | {' | '.join(groups)} |", "|---" * (1 + len(groups)) + "|"]
+    for variant in results.variants:
+        means = [results.mean(variant, f"{results.metric} {group}") for group in groups]
+        lines.append(f"| {' | '.join([variant, *('' if math.isnan(mean) else f'{mean:.3f}' for mean in means)])} |")
+    return lines
 
 
 HEAD = """# Results

@@ -101,6 +101,8 @@ def _context(story: Story) -> dict[str, Any]:
         "facts": _facts(results),
         "rows": rows,
         "metrics": table.columns(results),
+        "groups": results.groups,
+        "by_group": table.by_group(results),
         "published": table.quoted(story.published, results.metrics),
         "shown": [[panel for panel in line if panel.svg] for line in panels],
         "made": [_made(path) for path in story.made],

@@ -76,8 +76,14 @@ class Quoted(NamedTuple):
 
 
 def columns(results: Results) -> list[str]:
-    """The metrics of the table, the main one first; those of single pairs of views are in the results alone."""
+    """The metrics of the table, the main one first; those of a group of the rows stand in :func:`by_group`."""
     return [results.metric, *(name for name in results.metrics if name != results.metric and " " not in name)]
+
+
+def by_group(results: Results) -> list[tuple[str, list[Score]]]:
+    """The main metric of each group of the rows that it is there for, for each variant."""
+    names = [f"{results.metric} {group}" for group in results.groups]
+    return [(variant, [_score(results, variant, name) for name in names]) for variant in results.variants if names]
 
 
 def table(results: Results) -> list[Row]:

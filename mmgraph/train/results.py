@@ -141,6 +141,14 @@ class Results:
         return tuple(self.cells[0].metrics) if self.cells else ()
 
     @property
+    def groups(self) -> tuple[str, ...]:
+        """Parts of the rows that the main metric is there for too: ``"tail"`` for ``"mrr tail"``; no empty ones."""
+        names = [name.removeprefix(self.metric).strip() for name in self.metrics if name.startswith(f"{self.metric} ")]
+        full = [cell.metrics for cell in self.cells if cell.variant == FULL]
+        known = {name for name in names if any(math.isfinite(one[f"{self.metric} {name}"]) for one in full)}
+        return tuple(name for name in names if name in known)
+
+    @property
     def runs(self) -> int:
         """How many runs there are."""
         return len({cell.run for cell in self.cells})

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -308,3 +309,14 @@ def test_what_was_made_is_shown(make_story, tmp_path):
     assert "data:image/png;base64," in html
     assert "made: a | b | c" in html
     assert "What was made" not in render(make_story())
+
+
+def test_groups_of_what_is_asked_have_a_table(whole: Story) -> None:
+    results = whole.results
+    by_group = {f"{results.metric} tail": 0.4321, f"{results.metric} head": 0.1234}
+    cells = [replace(cell, metrics=cell.metrics | by_group) for cell in results.cells]
+    page = Page(render(replace(whole, results=replace(results, cells=cells))))
+    found = [text for _, text in page.every("td", data_metric=f"{results.metric} tail")]
+    assert len(found) == len(results.variants)
+    assert all("0.432" in text for text in found)
+    assert "by what is asked" not in render(whole)

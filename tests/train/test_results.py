@@ -141,3 +141,11 @@ def test_who_has_no_such_score_has_nan() -> None:
     assert found.values("full", "log_loss").tolist() == [1.0, 1.0]
     assert np.isnan(found.values("nearest", "log_loss")).all()
     assert "nearest" in str(found)
+
+
+def test_groups_are_what_else_the_main_metric_is_there_for() -> None:
+    results = _results({"full": FULL, "other": OTHER}, metric="mrr")
+    extra = {"mrr tail": 0.4, "mrr 1-n": math.nan, "hits@1 head": 0.2, "mrr with image": 0.1, "mrrs": 0.3}
+    cells = [replace(cell, metrics=cell.metrics | extra) for cell in results.cells]
+    assert replace(results, cells=cells).groups == ("tail", "with image")
+    assert results.groups == Results([], "mrr").groups == ()
