@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from mmgraph import GraphConfig, KnowledgeGraph, Source, Triples, build_graph, read_triples
+from mmgraph.builders import Mark
 
 PARTS = {"train": "train", "val": "valid", "test": "test"}
 
@@ -16,8 +17,9 @@ def build(
     files: Mapping[str, Path],
     *,
     give: str = "graph",
-    types: bool = False,
+    types: bool | str = False,
     texts: str | Mapping[str, Any] | None = None,
+    symmetric: bool = False,
 ) -> KnowledgeGraph | dict[str, Triples] | dict[str, str]:
     """The graph, or what belongs to it.
 
@@ -25,10 +27,12 @@ def build(
         files: Facts, types and texts.
         give: ``graph``; ``negatives``: the facts that are false, for ``val`` and ``test``; ``texts``: the English texts
             of relations (``P27``) and of types (``type:Q5``).
-        types: Types are entities, ``type:Q5``, of node type ``class``, and a relation ``type`` leads to them.
+        types: Types are entities, ``type:Q5``, of node type ``class``, and a relation ``type`` leads to them; with
+            ``facts`` they are entities as all others, and who is of which type is a fact of training like any other.
         texts: What encodes English texts: a kind (``hashed_text``), or a kind and its options
             (``{"kind": "sentences", "model": …}``). With ``types`` each type has its text; without, each entity has
             those of its types as one. ``None`` leaves them out.
+        symmetric: Mark as symmetric the relations whose training facts mostly stand both ways round.
     """
     by_name = {path.name: path for path in files.values()}
     if give not in ("graph", "negatives", "texts"):
@@ -43,9 +47,19 @@ def build(
     entities = sorted(triples["train"].entities)
     listed = _json(by_name["entity2types.json"])
     kinds = {key: [f"type:{one}" for one in listed[key]] for key in entities}
+    marks = _symmetric(triples) if symmetric else None
+    if types == "facts":
+        rows = [(key, "type", one) for key, several in kinds.items() for one in several]
+        triples["train"] = triples["train"].concat(Triples(*zip(*rows, strict=True)))
     if texts is None:
-        return KnowledgeGraph.fit(triples, types=kinds if types else None)
-    return KnowledgeGraph.fit(triples, payloads=build_graph(_source(kinds, said, types).with_encoders(text=texts)))
+        return KnowledgeGraph.fit(triples, types=kinds if types is True else None, marks=marks)
+    built = build_graph(_source(kinds, said, types is True).with_encoders(text=texts))
+    return KnowledgeGraph.fit(triples, payloads=built, marks=marks)
+
+
+def _symmetric(triples: Mapping[str, Triples]) -> dict[str, Mark]:
+    leaks = KnowledgeGraph.fit(triples).report.leaks
+    return {leak.relation: Mark(symmetric=True) for leak in leaks if leak.kind == "symmetric"}
 
 
 def _source(kinds: Mapping[str, list[str]], said: Mapping[str, str], types: bool) -> Source:

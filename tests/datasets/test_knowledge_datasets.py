@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import permutations
 
 import pytest
 
@@ -92,6 +93,30 @@ def test_types_of_codex_are_edges(builder, codex, texts, monkeypatch, tmp_path):
     assert ("text" in knowledge.schema.nodes) == bool(texts)
     if texts:
         assert knowledge.graph["text", "of", "class"].edge_index.tolist() == [[0, 1, 2], [0, 1, 2]]
+
+
+def test_types_of_codex_are_facts_of_training(builder, codex):
+    knowledge = builder("codex_s").build(codex, types="facts")
+    assert knowledge.entities == ("Q1", "Q2", "Q3", "type:Q1", "type:Q5", "type:Q6")
+    assert knowledge.relations == ("P1", "P2", "type")
+    parts = {part: list(facts) for part, facts in knowledge.triples().items()}
+    assert parts["train"][2:] == [
+        ("Q1", "type", "type:Q5"),
+        ("Q2", "type", "type:Q1"),
+        ("Q2", "type", "type:Q5"),
+        ("Q3", "type", "type:Q6"),
+    ]
+    assert [len(parts[part]) for part in ("val", "test")] == [1, 1]
+
+
+@pytest.mark.parametrize("types", [False, "facts"])
+def test_symmetric_relations_of_codex_are_learned_both_ways(builder, codex, types):
+    known = [f"{one}\tP1\t{other}" for one, other in permutations(("Q1", "Q2", "Q3", "Q4"), 2)]
+    codex["train.txt"].write_text("\n".join([*known[:-1], "Q1\tP2\tQ2", ""]))
+    codex["entity2types.json"].write_text(json.dumps({f"Q{number}": ["Q5"] for number in range(1, 5)}))
+    plain, marked = (builder("codex_s").build(codex, symmetric=one, types=types) for one in (False, True))
+    assert plain.report.derived["symmetric"] == 0
+    assert marked.report.derived["symmetric"] == 1  # (Q4, P1, Q3), and nothing of P2
 
 
 def test_types_of_codex_are_texts(builder, codex, monkeypatch, tmp_path):
@@ -214,6 +239,10 @@ def test_codex_s(load_or_skip):
     typed = load_dataset("codex_s", types=True)
     assert typed.graph["entity", "type", "class"].edge_index.shape == (2, 3280)
     assert typed.graph["class"].num_nodes == 502
+    facts = load_dataset("codex_s", types="facts", symmetric=True)
+    assert len(facts.entities) == 2034 + 502
+    assert len(facts.triples()["train"]) == 32888 + 3280
+    assert {part: count for part, count in facts.report.implied.items()} == {"val": 283, "test": 254}
     assert len({name.removeprefix("type:") for name in typed.entities[2034:]} & set(knowledge.entities)) == 51
 
 

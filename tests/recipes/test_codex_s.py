@@ -46,9 +46,17 @@ def config(recipe):
 
 def test_the_graph_is_the_datasets(recipe, known, monkeypatch):
     asked = []
-    monkeypatch.setattr(mg, "load_dataset", lambda name: asked.append(name) or known)
+    monkeypatch.setattr(mg, "load_dataset", lambda name, **options: asked.append((name, options)) or known)
     assert recipe.module.build(recipe.module.Config(), 0, 0) is known
-    assert asked == ["codex_s"]
+    assert [name for name, _ in asked] == ["codex_s"]
+    assert not any(asked[0][1].values())
+
+
+def test_types_and_symmetry_are_options_of_the_dataset(known, monkeypatch):
+    asked, module = [], load_recipe("trouillon2016_complex_codex_s").module
+    monkeypatch.setattr(mg, "load_dataset", lambda name, **options: asked.append(options) or known)
+    module.build(module.Config(symmetric=True, types=True), 0, 0)
+    assert asked == [{"symmetric": True, "types": "facts"}]
 
 
 def test_the_scorer_is_the_one_in_the_name(recipe, known, config):
