@@ -1,7 +1,8 @@
 """Carries out every recipe in full, and writes docs/results.json, docs/results.md and docs/picture.svg.
 
 Command: make results. Recipes that are finished are not run again: their runs are kept in runs/results.
-`python benchmarks/results.py park2019_cnn_fsdd` runs some anew, and keeps what the pages say of the others.
+`python benchmarks/results.py park2019_cnn_fsdd` (a recipe, or the folder of one of its runs) runs some anew, and keeps what
+the pages say of the others.
 """
 
 import fnmatch
@@ -131,7 +132,7 @@ def main() -> None:
         recipe = load_recipe(name)
         label = "-".join([name, *(key if value is True else f"{key}-{value}" for key, value in options.items())])
         command = " ".join(["mmgraph run", name, *(_flag(*option) for option in options.items())])
-        if sys.argv[1:] and name not in sys.argv[1:]:
+        if sys.argv[1:] and not {name, label} & set(sys.argv[1:]):
             entries += [one for one in kept if one["command"] == command]
             pages += [sections[command]] if command in sections else []
             continue
