@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -63,6 +63,7 @@ class KnowledgeGraph:
             edges of the graph, with types and what follows by marks.
         stated: The facts as they were given.
         report: What a person should know of them.
+        marks: What is known of relations.
 
     Example:
         >>> train = Triples(["ann", "bob", "bob"], ["knows", "knows", "likes"], ["bob", "cid", "ann"])
@@ -83,6 +84,7 @@ class KnowledgeGraph:
     facts: Mapping[str, Tensor]
     stated: Stated
     report: KnowledgeReport
+    marks: Mapping[str, Mark] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -154,7 +156,7 @@ class KnowledgeGraph:
             written["train"],
             Numbering(schema).relations,
         )
-        return cls(graph=graph, schema=schema, facts=written, stated=stated, report=report)
+        return cls(graph=graph, schema=schema, facts=written, stated=stated, report=report, marks=marks)
 
     @property
     def entities(self) -> tuple[str, ...]:
@@ -178,9 +180,17 @@ class KnowledgeGraph:
         return {name: number for number, name in enumerate(self.entities)}
 
     def triples(self) -> dict[str, Triples]:
-        """The facts as they were given, by part and in their order; repetitions in a part were dropped.
+        """The facts as they were given, by part and in their order, each once: a graph is a set of facts.
 
-        What was added (by marks, types, payloads) is not among them; what was set aside is.
+        What was added (by marks, types, payloads) is not among them; what was set aside is. How often a part said
+        again what it had said is counted in ``report.duplicates``, as :meth:`~mmgraph.data.triples.Triples.unique`
+        counts it. Literals are all there.
+
+        Example:
+            >>> given = Triples(["ann", "bob", "ann"], ["knows", "knows", "knows"], ["bob", "ann", "bob"])
+            >>> knowledge = KnowledgeGraph.fit(given)
+            >>> knowledge.triples()["train"] == given.unique()[0], knowledge.report.duplicates["train"]
+            (True, 1)
         """
         return self.stated.triples()
 
@@ -214,6 +224,7 @@ class KnowledgeGraph:
                     "schema": json.loads(self.schema.to_json()),
                     "stated": {"entities": self.stated.entities, "relations": self.stated.relations},
                     "literals": list(self.stated.literals),
+                    "marks": {name: asdict(mark) for name, mark in self.marks.items()},
                     "report": self.report.to_dict(),
                 },
             )
@@ -249,6 +260,7 @@ class KnowledgeGraph:
             facts={part: torch.from_numpy(arrays[f"facts|{part}"]) for part in PARTS},
             stated=stated,
             report=KnowledgeReport.from_dict(meta["report"]),
+            marks={name: Mark(**mark) for name, mark in meta.get("marks", {}).items()},
         )
 
 
