@@ -37,7 +37,8 @@ class EntityAligner(Aligner):
     r"""Entities of two graphs by the known pairs around them.
 
     A pair is an anchor, and its two entities are ``of`` it; the pairs of training are known. Each view sees its own
-    graph alone.
+    graph alone. :func:`mmgraph.builders.pair` makes such a graph of two knowledge graphs; an anchor of one entity is a
+    candidate and no pair.
 
     1. *Signatures*: each known pair has a random vector, the same on both sides, drawn anew at each step of training.
     2. *Spreading*, along facts both ways, :func:`~mmgraph.functional.entity_alignment.spread_seeds`; a fact weighs
@@ -148,12 +149,17 @@ class EntityAligner(Aligner):
             self._join(seen, known)
         visible = known & (torch.rand(len(known), device=known.device) >= self.hidden_share)
         states = self._states(seen, visible)
-        return {self.space: {side: Seen(states[side][self._owned(seen, side)], ~visible) for side in self.sides}}
+        found = {}
+        for side in self.sides:
+            owned = self._owned(seen, side)
+            found[side] = Seen(states[side][owned.clamp_min(0)], ~visible & (owned >= 0))
+        return {self.space: found}
 
     def _owned(self, seen: Mapping[str, HeteroData], side: str) -> Tensor:
-        """The entity of each anchor."""
+        """The entity of each anchor, -1 where it has none."""
         entity, anchor = seen[side][side, "of", self.anchor].edge_index
-        return torch.empty_like(entity).scatter(0, anchor, entity)
+        owned = torch.full((seen[side][self.anchor].num_nodes,), -1, device=entity.device)
+        return owned.scatter(0, anchor, entity)
 
     def _states(self, seen: Mapping[str, HeteroData], known: Tensor) -> dict[str, Tensor]:
         """Vectors of all entities of each side, ``[entities, channels]``; in answers of unit length."""
@@ -196,13 +202,16 @@ class EntityAligner(Aligner):
         return F.normalize(torch.cat(parts, dim=1), dim=1)
 
     def _compared(self, states: Mapping[str, Tensor], seen: Mapping[str, HeteroData], known: Tensor) -> dict[str, Seen]:
-        x, y = (states[side][self._owned(seen, side)] for side in self.sides)
+        owned = [self._owned(seen, side) for side in self.sides]
+        there = [own >= 0 for own in owned]
+        x, y = (states[side][own.clamp_min(0)] for side, own in zip(self.sides, owned, strict=True))
         if self.offsets is not None:
             f, g = x.new_zeros(len(x)), y.new_zeros(len(y))
             find = balance if self.offsets == "balance" else csls
-            f[~known], g[~known] = find(x[~known], y[~known])
+            sought = [~known & own for own in there]
+            f[sought[0]], g[sought[1]] = find(x[sought[0]], y[sought[1]])
             x, y = with_offsets(x, y, f, g)
-        return {side: Seen(z, torch.ones_like(known)) for side, z in zip(self.sides, (x, y), strict=True)}
+        return {side: Seen(z, own) for side, z, own in zip(self.sides, (x, y), there, strict=True)}
 
     @torch.no_grad()
     def _join(self, seen: Mapping[str, HeteroData], known: Tensor) -> None:

@@ -8,6 +8,7 @@ from mmgraph.builders.kernels import aligned_shares, margin_shares, weigh
 from mmgraph.builders.knowledge import KnowledgeGraph
 from mmgraph.builders.knowledge_align import align, match_names, merge
 from mmgraph.builders.knowledge_marks import Mark
+from mmgraph.builders.knowledge_pair import pair
 from mmgraph.builders.knowledge_report import KnowledgeReport
 from mmgraph.builders.metapaths import add_metapaths
 from mmgraph.builders.pieces import split_pieces
@@ -35,6 +36,7 @@ __all__ = [
     "margin_shares",
     "match_names",
     "merge",
+    "pair",
     "patterns",
     "split_pieces",
     "unaligned",

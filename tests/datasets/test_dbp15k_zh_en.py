@@ -1,6 +1,9 @@
 import pytest
 import torch
 
+import mmgraph as mg
+from mmgraph.builders import pair
+
 SIDES = ("zh", "en")
 
 
@@ -84,3 +87,30 @@ def test_dbp15k_zh_en(load_or_skip):
         entity, _ = graph[side, "of", "link"].edge_index
         assert len(entity.unique()) == 15000
         assert graph[side, "fact", side].edge_index.unique().numel() == graph[side].num_nodes  # none is alone
+
+
+@pytest.mark.data
+def test_two_knowledge_graphs_and_their_links_give_the_same_graph(load_or_skip):
+    """The builder reads numbered files; by names, and in another order of the links, it is what ``pair`` makes."""
+    graph, schema = load_or_skip("dbp15k_zh_en")
+    named, link = [], graph["link"]
+    for side in SIDES:
+        fact = graph[side, "fact", side]
+        rows = torch.stack([fact.edge_index[0], fact.edge_attr[:, 0].long(), fact.edge_index[1]])
+        named.append(mg.KnowledgeGraph.fit(mg.Triples(*([f"{number:05d}" for number in row] for row in rows.tolist()))))
+    order = torch.cat([link[f"{part}_mask"].nonzero().flatten() for part in ("train", "val", "test")])
+    entities = torch.stack([graph[side, "of", "link"].edge_index[0] for side in SIDES], dim=1)
+    links = {
+        part: [(f"{a:05d}", f"{b:05d}") for a, b in entities[link[f"{part}_mask"]].tolist()]
+        for part in ("train", "val", "test")
+    }
+    found, its_schema = pair(*named, links, names=SIDES)
+    assert its_schema == schema
+    for side in SIDES:
+        assert torch.equal(found[side, "fact", side].edge_index, graph[side, "fact", side].edge_index)
+        assert torch.equal(found[side, "fact", side].edge_attr, graph[side, "fact", side].edge_attr)
+        entity, anchor = found[side, "of", "link"].edge_index
+        assert torch.equal(entity, graph[side, "of", "link"].edge_index[0][order])
+        assert torch.equal(anchor, torch.arange(15000))
+    for part in ("train", "val", "test"):
+        assert torch.equal(found["link"][f"{part}_mask"], link[f"{part}_mask"][order])
