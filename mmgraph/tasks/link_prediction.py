@@ -27,7 +27,8 @@ class Known(NamedTuple):
     """What is known of the questions of a graph."""
 
     answers: Lists  # by question, source * 2 R + relation
-    typed: Lists | None  # by relation: the entities that may answer it
+    typed: Lists | None = None  # by kind: the entities that may answer it
+    kind: Tensor | None = None  # by relation, [2 R]
 
 
 class LinkPrediction(Task):
@@ -61,11 +62,13 @@ class LinkPrediction(Task):
 
     With ``candidates="typed"`` the rivals are only entities that stand at that end of the relation in a training
     fact (Krompaß et al. 2015, Type-constrained representation learning in knowledge graphs, arXiv:1508.02593); of a
-    relation that training lacks, all. It is an easier question: report it beside the other, never in its place.
+    relation that training lacks, all. It is an easier question: report it beside the other, never in its place. With
+    ``candidates="nodes"`` they are the entities of the node types that the relation joins at that end, whether a
+    training fact names them or not: a link of :func:`mmgraph.builders.align` is sought in the other graph alone.
 
     Args:
         schema: What the graph means.
-        candidates: ``all`` entities, or those that are ``typed`` for the relation.
+        candidates: ``all`` entities, those that are ``typed`` for the relation, or those of its ``nodes``.
 
     Raises:
         SchemaError: The schema has no questions with a target ``answer``; or an unknown kind of candidates.
@@ -82,15 +85,15 @@ class LinkPrediction(Task):
     node = "query"
     name = "answer"
 
-    def __init__(self, schema: Schema, *, candidates: Literal["all", "typed"] = "all") -> None:
+    def __init__(self, schema: Schema, *, candidates: Literal["all", "typed", "nodes"] = "all") -> None:
         target = schema.targets.get(self.name)
         if target is None or target.node != self.node or not target.classes:
             raise SchemaError(
                 f"LinkPrediction needs a target {self.name!r} of nodes {self.node!r} with the entities as classes, got "
                 f"{target}; make the graph with KnowledgeGraph.fit"
             )
-        if candidates not in ("all", "typed"):
-            raise SchemaError(f"candidates must be 'all' or 'typed', got {candidates!r}")
+        if candidates not in ("all", "typed", "nodes"):
+            raise SchemaError(f"candidates must be 'all', 'typed' or 'nodes', got {candidates!r}")
         self.schema, self.target, self.candidates = schema, target, candidates
         self.numbering = Numbering(schema)
         self.payloads = payloads(schema)
@@ -164,16 +167,16 @@ class LinkPrediction(Task):
         """The place of each row's answer, and how many rivals it has, ``[rows, 2]``."""
         known, entities = self._known(graph), self.numbering.count(graph)
         source, relation, answer = (graph[self.node][field][rows].cpu() for field in FIELDS)
-        question = self._question(source, relation)
+        question, kind = self._question(source, relation), relation if known.kind is None else known.kind[relation]
 
         def judge(block: slice) -> Tensor:
             scores = predictions[block]
             row, entry = known.answers.of(question[block])
             others, among = (row, known.answers.values[entry]), None
             if known.typed is not None:
-                typed = known.typed.have(relation[block][row], others[1])
+                typed = known.typed.have(kind[block][row], others[1])
                 others = (row[typed], others[1][typed])
-                row, entry = known.typed.of(relation[block])
+                row, entry = known.typed.of(kind[block])
                 among = _on(scores, row, known.typed.values[entry])
             sought = answer[block].clamp_min(0).to(scores.device)
             return filtered_ranks(scores, sought, _on(scores, *others), among).cpu()
@@ -209,7 +212,9 @@ class LinkPrediction(Task):
         asked = answer >= 0
         answers = Lists(self._question(source, relation)[asked], answer[asked])
         if self.candidates == "all":
-            return Known(answers, None)
+            return Known(answers)
+        if self.candidates == "nodes":
+            return Known(answers, *self._of_nodes(graph))
         asked &= store.train_mask.cpu()
         keys, values = relation[asked], answer[asked]
         unseen = relation[~torch.isin(relation, keys)].unique()
@@ -217,6 +222,23 @@ class LinkPrediction(Task):
         return Known(
             answers, Lists(torch.cat([keys, unseen.repeat_interleave(entities)]), torch.cat([values, everyone]))
         )
+
+    def _of_nodes(self, graph: HeteroData) -> tuple[Lists, Tensor]:
+        """The entities of each set of node types that a relation leads to, and which set each relation has, [2 R]."""
+        first, half = self.numbering.offsets(graph), len(self.numbering.relations)
+        ends: list[list[str]] = [[] for _ in range(2 * half)]
+        for source, name, target in self.numbering.joins:
+            number = self.numbering.number(name)
+            ends[number].append(target)
+            ends[(number + half) % (2 * half)].append(source)
+        kinds = {nodes: kind for kind, nodes in enumerate(dict.fromkeys(map(frozenset, ends)))}
+        rows = [
+            (kind, torch.arange(first[node], first[node] + int(graph[node].num_nodes)))
+            for nodes, kind in kinds.items()
+            for node in nodes
+        ]
+        keys = torch.cat([torch.full_like(own, kind) for kind, own in rows])
+        return Lists(keys, torch.cat([own for _, own in rows])), torch.tensor([kinds[frozenset(one)] for one in ends])
 
     def _members(self, graph: HeteroData, rows: Tensor, groups: set[str]) -> dict[str, Tensor]:
         """Which of some rows are in each of some groups, masks ``[rows]``."""

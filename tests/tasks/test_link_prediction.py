@@ -7,6 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import mmgraph as mg
+from mmgraph.builders import align
 from mmgraph.errors import DataError, SchemaError
 from mmgraph.functional import ranking
 from mmgraph.functional.ranking import BLOCK_ELEMENTS, Scores
@@ -282,6 +284,26 @@ def test_typed_candidates_are_those_seen_on_that_side_in_training(make_knowledge
     assert found["mean_rank head"] == 2.0  # 2 is before 0, and 4 behind
 
 
+@pytest.mark.parametrize("inverse", [True, False])
+def test_a_link_between_two_graphs_is_sought_in_the_other_graph(inverse):
+    given = [(f"e{a}", "r", f"e{b}") for a, b in [(0, 1), (1, 2), (2, 3)]]
+    one, other = (
+        mg.KnowledgeGraph.fit(mg.Triples(*zip(*rows, strict=True)), inverse=inverse) for rows in (given[:2], given)
+    )
+    links = {"train": [("e0", "e0")], "test": [("e1", "e1"), ("e2", "e3")]}
+    both = align(one, other, links)
+    graph, generator = both.graph, torch.Generator().manual_seed(0)
+    asked, ours, theirs = rows_of(graph, "test"), set(range(3)), set(range(3, 7))
+    scores = torch.randint(5, (len(asked), 7), generator=generator).float()
+    number = both.relations.index("same")
+    allowed = {0: ours | theirs, number: theirs, 2: ours | theirs, number + 2: ours}
+    task = LinkPrediction(both.schema, candidates="nodes")
+    places = places_by_hand(scores, graph, "test", allowed=allowed)
+    assert places[:, 1].tolist() == [3, 3, 2, 2]
+    wanted = scored(places)
+    assert task.evaluate(scores, graph, metrics=list(wanted)) == pytest.approx(wanted)
+
+
 def test_several_types_of_entities_are_numbered_through(make_knowledge):
     graph, schema = make_knowledge({"train": [(0, 0, 1)], "test": [(1, 0, 2)]}, entities=3, relations=1)
     graph["town"].num_nodes = 2
@@ -345,5 +367,5 @@ def test_odd_schemas_are_refused(make_drawn_knowledge):
     _, schema = make_drawn_knowledge()
     with pytest.raises(SchemaError, match="needs a target 'answer' of nodes 'query' .* got None; make the graph with"):
         LinkPrediction(schema.model_copy(update={"targets": {}}))
-    with pytest.raises(SchemaError, match="candidates must be 'all' or 'typed', got 'some'"):
+    with pytest.raises(SchemaError, match="candidates must be 'all', 'typed' or 'nodes', got 'some'"):
         LinkPrediction(schema, candidates="some")
