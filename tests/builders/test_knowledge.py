@@ -188,6 +188,7 @@ def test_a_graph_is_saved_whole(tmp_path, literals):
     assert loaded.report == knowledge.report
     assert loaded.triples() == knowledge.triples()
     assert loaded.relations == knowledge.relations
+    assert loaded.marks == knowledge.marks
     for part in ("train", "val", "test"):
         assert torch.equal(loaded.facts[part], knowledge.facts[part])
     for one, other in zip(loaded.graph.stores[1:], knowledge.graph.stores[1:], strict=True):
