@@ -117,3 +117,29 @@ def overlaps(facts: np.ndarray, others: np.ndarray, num_entities: int, num_relat
 
     left, right = incidence(facts[:, 1], pair[: len(facts)]), incidence(others[:, 1], pair[len(facts) :])
     return (left @ right.T).tocoo()
+
+
+def meet(facts: np.ndarray, others: np.ndarray, num_entities: int) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of a row of ``facts`` and one of ``others`` that join the same head with the same tail.
+
+    Example:
+        >>> facts, others = np.array([[0, 0, 1], [2, 0, 1]]), np.array([[2, 5, 1], [0, 6, 2], [2, 7, 1]])
+        >>> meet(facts, others, 3)
+        (array([1, 1]), array([0, 2]))
+    """
+    asked, given = (rows[:, 0] * num_entities + rows[:, 2] for rows in (facts, others))
+    rows = np.argsort(given, kind="stable")
+    starts, stops = (np.searchsorted(given[rows], asked, side=side) for side in ("left", "right"))
+    counts = stops - starts
+    return np.repeat(np.arange(len(facts)), counts), rows[spans(starts, counts)]
+
+
+def spans(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The numbers from each start on, as many as are asked for.
+
+    Example:
+        >>> spans(np.array([7, 0, 4]), np.array([2, 0, 3]))
+        array([7, 8, 4, 5, 6])
+    """
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(counts.sum())

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mmgraph.builders.facts import among, distinct, first_of_each, keys, overlaps, reverse
+from mmgraph.builders.facts import among, distinct, first_of_each, keys
+from mmgraph.builders.knowledge_leaks import Exposure, Leak, find_exposed, find_leaks
 from mmgraph.builders.knowledge_marks import Mark, Relations
 from mmgraph.builders.knowledge_stated import Said
 from mmgraph.functional.relations import CATEGORIES, categories
@@ -17,8 +18,8 @@ from mmgraph.functional.relations import CATEGORIES, categories
 TYPE, CLASS = "type", "class"
 """The relation that joins an entity with its type, and the node type of types."""
 
-ALIKE = 0.8
-"""Share of the pairs of each of two relations that the other has too, above which one gives the other away."""
+SHOWN = 5
+"""Relations of each kind that :meth:`KnowledgeReport.describe` names."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +41,6 @@ class Counted:
     types: int
     unused_types: int
     entities: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Leak:
-    """Two relations, of which one gives the facts of the other away.
-
-    Args:
-        relation: The one.
-        other: The other.
-        kind: ``inverse`` (the same pairs, from tail to head), ``symmetric`` (so with itself) or ``same``.
-        share: The share of pairs in common, of the relation that has more.
-    """
-
-    relation: str
-    other: str
-    kind: str
-    share: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +81,10 @@ class KnowledgeReport:
         leaks: Pairs of relations of which one gives the other away (training facts with more than 80 % of the pairs
             of each in common; Akrami et al. 2020, Realistic re-evaluation of knowledge graph completion methods,
             SIGMOD, after Toutanova & Chen 2015, Observed versus latent features for knowledge base and text inference).
-        leaked: Part → how many of its facts are said in training by such a relation.
+            They are found in training alone, so that what is chosen by them has seen no held-out fact.
+        exposed: Pairs of relations of which one says in training what the other holds out, those of most facts first.
+            Facts split at random show here where each direction went to another part.
+        leaked: Part → how many of its facts are said in training by a relation of ``leaks`` or of ``exposed``.
         contradictions: Pairs with opposite relations, and functional relations with several tails.
         self_loops: How many facts of all parts join an entity with itself.
         empty: Relations without a training fact.
@@ -120,6 +107,7 @@ class KnowledgeReport:
     in_train: Mapping[str, int]
     implied: Mapping[str, int]
     leaks: tuple[Leak, ...]
+    exposed: tuple[Exposure, ...]
     leaked: Mapping[str, int]
     contradictions: tuple[Contradiction, ...]
     self_loops: int
@@ -148,6 +136,10 @@ class KnowledgeReport:
         lines += [f"{count:,} training facts added: {kind}" for kind, count in self.derived.items() if count]
         lines += [f"{self.types:,} training facts are types"] * (self.types > 0)
         lines += [f"{self.unused_types:,} types are of entities that are not there"] * (self.unused_types > 0)
+        for part in self.facts:
+            told = [_told(one) for one in self.exposed if one.part == part]
+            lines += [f"{part}: {line}" for line in told[:SHOWN]]
+            lines += [f"{part}: and so {len(told) - SHOWN} more pairs of relations"] * (len(told) > SHOWN)
         for leak in self.leaks:
             pair = f"{leak.relation!r}" if leak.kind == "symmetric" else f"{leak.relation!r} and {leak.other!r}"
             lines.append(f"{leak.kind} in the data: {pair}, {leak.share:.0%} of pairs; a mark would say so")
@@ -172,46 +164,15 @@ class KnowledgeReport:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> KnowledgeReport:
         """Reads what :meth:`to_dict` gave, after JSON."""
-        plain = {one.name: values[one.name] for one in fields(cls)}
+        plain = {one.name: values[one.name] for one in fields(cls) if one.name in values}
         for name in ("unknown_entities", "unknown_relations", "empty", "once"):
             plain[name] = tuple(plain[name])
         plain["leaks"] = tuple(Leak(**one) for one in plain["leaks"])
+        plain["exposed"] = tuple(Exposure(**one) for one in plain.get("exposed", ()))  # older reports lack it
         plain["contradictions"] = tuple(
             Contradiction(**{**one, "example": tuple(one["example"])}) for one in plain["contradictions"]
         )
         return cls(**plain)
-
-
-def find_leaks(train: np.ndarray, num_entities: int, relations: Sequence[str]) -> tuple[list[Leak], np.ndarray]:
-    """Pairs of relations of which one gives the other away, and rows ``(relation, other, turned)`` of their numbers.
-
-    Self-loops say nothing of the direction and are left out.
-    """
-    facts = train[train[:, 0] != train[:, 2]]
-    counts = np.bincount(facts[:, 1], minlength=len(relations))
-    leaks, rows = [], [np.empty((0, 3), np.int64)]
-    for turned, others in ((1, reverse(facts)), (0, facts)):
-        shared = overlaps(facts, others, num_entities, len(relations))
-        first, second = shared.row.astype(np.int64), shared.col.astype(np.int64)
-        share = shared.data / np.maximum(counts[first], counts[second])
-        found = (share > ALIKE) & ((first != second) | (turned == 1))
-        rows.append(np.stack([first[found], second[found], np.full(found.sum(), turned)], axis=1))
-        for one, other, its in zip(first[found].tolist(), second[found].tolist(), share[found].tolist(), strict=True):
-            if one <= other:
-                kind = "symmetric" if one == other else ("inverse" if turned else "same")
-                leaks.append(Leak(relation=relations[one], other=relations[other], kind=kind, share=its))
-    return leaks, np.concatenate(rows)
-
-
-def count_leaked(facts: np.ndarray, train: np.ndarray, rows: np.ndarray, num_entities: int, num_relations: int) -> int:
-    """How many facts are said in training by a relation that gives theirs away."""
-    known, leaked = distinct(keys(train, num_entities, num_relations)), np.zeros(len(facts), bool)
-    for relation, other, turned in rows.tolist():
-        own = np.flatnonzero((facts[:, 1] == relation) & (facts[:, 0] != facts[:, 2]))
-        said = (reverse(facts[own]) if turned else facts[own]).copy()
-        said[:, 1] = other
-        leaked[own] |= among(keys(said, num_entities, num_relations), known)
-    return int(leaked.sum())
 
 
 def find_contradictions(
@@ -265,8 +226,10 @@ def make_report(
     size, count = len(names), len(relations.names)
     in_train, implied = distinct(keys(stated, size, count)), distinct(keys(derived, size, count))
     leaks, rows = find_leaks(stated, size, relations.names)
-    every = np.concatenate(list(said.facts.values()))
+    every = np.concatenate([stated, *held.values()])
     once = first_of_each(keys(every, size, count))
+    every = every[once]
+    exposed, leaked = find_exposed(held, every, once < len(stated), rows, size, relations.names)
     facts_of = train[:, 1].bincount(minlength=len(called)).tolist()
     linked = train if not counted.types else train[train[:, 1] != called.index(TYPE)]
     classes = 0 if not counted.types else len(train[train[:, 1] == called.index(TYPE), 2].unique())
@@ -286,9 +249,10 @@ def make_report(
         in_train={part: _count(facts, in_train, size, count) for part, facts in held.items()},
         implied={part: _count(facts, implied, size, count) for part, facts in held.items()},
         leaks=tuple(leaks),
-        leaked={part: count_leaked(facts, stated, rows, size, count) for part, facts in held.items()},
-        contradictions=tuple(find_contradictions(every[once], relations, marks, names)),
-        self_loops=int((every[once, 0] == every[once, 2]).sum()),
+        exposed=tuple(exposed),
+        leaked=leaked,
+        contradictions=tuple(find_contradictions(every, relations, marks, names)),
+        self_loops=int((every[:, 0] == every[:, 2]).sum()),
         empty=tuple(name for name, number in zip(called, facts_of, strict=True) if number == 0),
         once=tuple(name for name, number in zip(called, facts_of, strict=True) if number == 1),
         alone=counted.entities - classes - len(linked[:, [0, 2]].unique()),
@@ -298,3 +262,12 @@ def make_report(
 
 def _count(facts: np.ndarray, known: np.ndarray, num_entities: int, num_relations: int) -> int:
     return int(among(keys(facts, num_entities, num_relations), known).sum())
+
+
+def _told(one: Exposure) -> str:
+    how = {
+        "inverse": f"in training from tail to head as {one.other!r}",
+        "symmetric": "in training from tail to head",
+        "same": f"in training as {one.other!r}",
+    }
+    return f"{one.count:,} facts of {one.relation!r} ({one.share:.0%}) stand {how[one.kind]}"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmgraph.builders import facts as module
-from mmgraph.builders.facts import among, close, distinct, first_of_each, keys, numbers, overlaps, reverse
+from mmgraph.builders.facts import among, close, distinct, first_of_each, keys, meet, numbers, overlaps, reverse
 from mmgraph.errors import DataError
 
 FACTS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2), st.integers(0, 4)), max_size=25)
@@ -69,3 +69,14 @@ def test_distinct_and_among_are_those_of_sets(codes, known):
     ordered = distinct(np.array(known, np.int64))
     assert ordered.tolist() == sorted(set(known))
     assert among(np.array(codes, np.int64), ordered).tolist() == [code in known for code in codes]
+
+
+@given(FACTS, FACTS)
+def test_rows_that_meet_are_those_of_two_loops(rows, others):
+    expected = [
+        (i, j)
+        for i, one in enumerate(rows)
+        for j, other in enumerate(others)
+        if (one[0], one[2]) == (other[0], other[2])
+    ]
+    assert list(zip(*(found.tolist() for found in meet(array(rows), array(others), 5)), strict=True)) == expected
