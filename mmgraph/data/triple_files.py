@@ -44,6 +44,12 @@ FORMATS = {
     ".json": "json-ld",
 }
 COLUMNS = ("head", "relation", "tail")
+HEADERS = (
+    COLUMNS,
+    ("subject", "predicate", "object"),
+    ("subject", "relation", "object"),
+    ("source", "relation", "target"),
+)
 _DESCRIBED = LITERAL_COLUMNS[3:]
 _KIND = "kind"  # of a row, in a table that has literals too: "fact" or "literal"
 _READ_RDF = {"nt": read_nt, "turtle": read_turtle, "json-ld": read_json_ld}
@@ -73,10 +79,11 @@ def read_triples(
     Args:
         path: The file.
         format: ``tsv``, ``csv``, ``parquet``, ``nt``, ``turtle`` or ``json-ld``; by default by the end of its name.
-        columns: Of a table, where head, relation and tail are: names in its header, or positions from 0. A file of
-            three columns needs no header.
-        header: Whether the first line of a TSV or CSV file is a header; by default it is one if it has the names of
-            ``columns``.
+        columns: Of a table, where head, relation and tail are: names in its header, or positions from 0. By default
+            ``head``, ``relation``, ``tail``, or other usual names (``subject``, ``predicate`` or ``relation``,
+            ``object``; ``source``, ``relation``, ``target``), small or capital. A file of three columns needs no
+            header.
+        header: Whether the first line of a TSV or CSV file is a header; by default it is one if it has those names.
         rejected: Share of the lines that may be set aside; what was is in ``Triples.broken``.
         namespaces: Prefix → namespace of RDF: ``{"ex": "http://example.org/"}`` makes ``ex:ann`` of
             ``<http://example.org/ann>``.
@@ -199,6 +206,8 @@ def _layout(first: Sequence[str], columns: tuple[Any, ...], header: bool | None,
     """Whether the first line is a header, and what it says."""
     if not isinstance(columns[0], str):
         return bool(header), _Layout(columns, max(columns) + 1, exact=False)
+    if header is not False and columns == COLUMNS and (usual := _usual(first)):
+        first, columns = [cell.lower() for cell in first], usual
     if header is not False and set(columns) <= set(first):
         head, relation, tail = (first.index(name) for name in columns)
         described = (_KIND, *_DESCRIBED)
@@ -210,6 +219,12 @@ def _layout(first: Sequence[str], columns: tuple[Any, ...], header: bool | None,
             "that are there, or give positions: columns=(0, 1, 2)"
         )
     return bool(header), _Layout((0, 1, 2), 3)
+
+
+def _usual(cells: Sequence[str]) -> tuple[str, ...] | None:
+    """The usual names of head, relation and tail that the cells of a line hold, if they do."""
+    there = {cell.lower() for cell in cells}
+    return next((names for names in HEADERS if there.issuperset(names)), None)
 
 
 def _take(rows: Rows, record: _Record, layout: _Layout) -> None:
@@ -311,7 +326,7 @@ def _text(triples: Triples, kind: str) -> bytes:
         return text.getvalue().encode()
     if triples.literals is not None:
         text.write("\t".join(header) + "\n")
-    elif len(triples) and (next(iter(triples)) == COLUMNS or triples.heads[0].startswith("\ufeff")):
+    elif len(triples) and (_usual(next(iter(triples))) or triples.heads[0].startswith("\ufeff")):
         raise DataError(f"The first fact of a TSV file must not look like a header, got {next(iter(triples))}; use CSV")
     for number, row in enumerate(rows):
         cells = [cell or "" for cell in row]

@@ -32,6 +32,8 @@ _ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 _LOCAL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _LABEL = re.compile(r"_:[\w:.\-·]*[\w:\-·]")
 _NOWHERE = "http://relative.invalid/"  # what relative IRIs are below
+_NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+)|([-+]?\d*\.\d+)|([-+]?\d+)", re.ASCII)
+_NUMBERS = ("double", "decimal", "integer")  # what its groups are
 _COLLAPSED = (XSD + "normalizedString", XSD + "token")  # rdflib changes their spaces
 _RDFLIB = Lock()  # that literals stay as they are written is a setting of all of rdflib
 
@@ -158,6 +160,15 @@ def read_turtle(rows: Rows, names: Names) -> None:
         said.datatype, said.language = datatype, language
         return said
 
+    def thing(text: str, place: int, found: list[Any]) -> int:
+        """Takes a number as it is written: rdflib would say 1000.0 for 1e3."""
+        start = parser.skipSpace(text, place)
+        number = _NUMBER.match(text, start) if start >= 0 else None
+        if number is None:
+            return int(others(text, place, found))
+        found.append(literal(number[0], XSD + _NUMBERS[(number.lastindex or 0) - 1], None))
+        return number.end()
+
     data = rows.path.read_bytes()
     text, place = "", 0
     try:
@@ -166,6 +177,7 @@ def read_turtle(rows: Rows, names: Names) -> None:
         sink.newLiteral = literal
         parser = SinkParser(sink, baseURI=_NOWHERE, turtle=True)
         parser.anonymousNode = rdflib.BNode
+        others, parser.nodeOrLiteral = parser.nodeOrLiteral, thing
         while (start := parser.skipSpace(text, place)) >= 0:
             place = start
             if (after := parser.directiveOrStatement(text, start)) < 0:
@@ -176,10 +188,15 @@ def read_turtle(rows: Rows, names: Names) -> None:
         raise DataError(f"{str(rows.path)!r}, line {line}: Turtle must be UTF-8; convert the file") from None
     except BadSyntax as error:
         line = text.count("\n", 0, error._i) + 1
-        raise DataError(f"{str(rows.path)!r}, line {line}: this is no Turtle: {error._why}; mend the line") from None
+        why = " ".join(error._why.split())
+        raise DataError(f"{str(rows.path)!r}, line {line}: this is no Turtle: {why}; mend the line") from None
     except (ValueError, AssertionError, LookupError, TypeError, AttributeError, RecursionError) as error:
         line = text.count("\n", 0, place) + 1
-        why = str(error) or type(error).__name__
+        why = " ".join(str(error).split()) or type(error).__name__
+        if why == "string index out of range":
+            why = "the file ends before the statement does"
+        elif why.startswith("Quote expected"):
+            why = "a string is not closed"
         raise DataError(
             f"{str(rows.path)!r}, in the statement from line {line} on: this is no Turtle: {why}; mend it"
         ) from None

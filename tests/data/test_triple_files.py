@@ -92,6 +92,7 @@ def test_no_facts_are_a_file_too(end, tmp_path):
         ("tsv", [("a", "r", "b"), ("a\tb", "r", "c")], r"no tabs and no line breaks, got 'a\\tb' in row 1; use CSV"),
         ("tsv", [("a", "r", "b\rc")], r"got 'b\\rc' in row 0"),
         ("tsv", [("head", "relation", "tail")], "must not look like a header"),
+        ("tsv", [("Object", "predicate", "subject")], "must not look like a header, got .*; use CSV"),
         ("tsv", [("\ufeffa", "r", "b")], "must not look like a header"),
         ("nt", [("a", "_:r", "b")], "RDF can't hold the name '_:r' here"),
         *((end, [("a", "\ud800", "b")], r"characters that a file can hold, got '\\ud800'") for end in ENDS),
@@ -124,6 +125,9 @@ def test_a_literal_of_rdf_has_a_language_or_a_datatype(tmp_path):
         ("a\tr\tb\n\nb\tr\tc\n", {}),
         ("a\tr\tb\r\nb\tr\tc", {}),
         ("head\trelation\ttail\na\tr\tb\nb\tr\tc\n", {}),
+        ("subject\tpredicate\tobject\na\tr\tb\nb\tr\tc\n", {}),
+        ("Object\tSubject\tRelation\tWeight\nb\ta\tr\t1\nc\tb\tr\t1\n", {}),
+        ("SOURCE\tRELATION\tTARGET\na\tr\tb\nb\tr\tc\n", {"header": True}),
         ("tail\thead\tnote\trelation\nb\ta\t\tr\nc\tb\t9\tr\n", {}),
         ("s\tp\to\na\tr\tb\nb\tr\tc\n", {"columns": ("s", "p", "o")}),
         ("s\tp\to\na\tr\tb\nb\tr\tc\n", {"header": True}),
@@ -142,6 +146,8 @@ def test_a_header_may_be_a_fact(tmp_path):
     path = tmp_path / "facts.tsv"
     path.write_text("head\trelation\ttail\n")
     assert list(read_triples(path, header=False)) == [("head", "relation", "tail")]
+    path.write_text("subject\tpredicate\tobject\n")
+    assert list(read_triples(path, header=False)) == [("subject", "predicate", "object")]
 
 
 def test_quotation_marks_of_tsv_are_characters(tmp_path):
@@ -150,10 +156,20 @@ def test_quotation_marks_of_tsv_are_characters(tmp_path):
     assert list(read_triples(path)) == [('"a', "r", 'b" c')]
 
 
-@pytest.mark.parametrize("names", [("head", "relation", "tail"), ("0", "1", "2"), ("note", "tail", "head", "relation")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("head", "relation", "tail"),
+        ("0", "1", "2"),
+        ("note", "tail", "head", "relation"),
+        ("Predicate", "Subject", "Object"),
+    ],
+)
 def test_columns_of_parquet(tmp_path, names):
     cells = {"head": [1, 2], "relation": ["r", "r"], "tail": ["b", "c"], "note": [None, 1.5]}
-    by_place = dict(zip(("0", "1", "2"), ("head", "relation", "tail"), strict=True))
+    by_place = dict(
+        zip(("0", "1", "2", "Subject", "Predicate", "Object"), ("head", "relation", "tail") * 2, strict=True)
+    )
     table = pa.table([pa.array(cells[by_place.get(name, name)]) for name in names], names=list(names))
     parquet.write_table(table, tmp_path / "facts.parquet")
     assert list(read_triples(tmp_path / "facts.parquet")) == [("1", "r", "b"), ("2", "r", "c")]
@@ -237,6 +253,7 @@ def test_a_quotation_mark_that_is_not_closed_breaks_all_lines_after_it(tmp_path)
             DataError,
             r"must name the columns \['s', 'p', 'o'\], got \['a', 'r', 'b'\]",
         ),
+        ("a.tsv", {"columns": ("subject", "predicate", "object")}, DataError, r"'object'\], got \['a', 'r', 'b'\]"),
         ("b.tsv", {}, DataError, "File '.*b.tsv' must be readable: .*No such file"),
         ("a.parquet", {}, DataError, "'.*a.parquet' must be a Parquet file with columns of names, but"),
     ],

@@ -110,6 +110,10 @@ HEAD = "@prefix : <http://e.x/> .\n\n:a :r :b .\n"
         (HEAD + "\n\n:a :r <bob> .", 6, r"<bob> is relative; give its @base"),
         (HEAD + ':a "r" :b .\n', 4, "a subject must be a node and a predicate an IRI"),
         (HEAD + ":a :r { :a :r :b } .\n", 4, "this is no Turtle"),
+        (HEAD + ":a :b", 4, "the file ends before the statement does; mend it$"),
+        (HEAD + ':a :r "x', 4, "a string is not closed; mend it$"),
+        (HEAD + ':a :r """x\n\ny .\n:c :r :d .', 4, "a string is not closed; mend it$"),
+        (HEAD + ':a :r """x\n\ny .\n:c :r "d" .\n', 7, "unterminated string literal; mend the line$"),
     ],
 )
 def test_broken_turtle_is_said_by_its_line(tmp_path, text, line, why):
@@ -117,6 +121,22 @@ def test_broken_turtle_is_said_by_its_line(tmp_path, text, line, why):
     path.write_text(text)
     with pytest.raises(DataError, match=rf"a.ttl', (in the statement from )?line {line}\b.*{why}"):
         read_triples(path)
+
+
+NUMBERS = ["1e3", "007", "1E400", "-.5", "+4.10", "1.E-2", "0.1234567890123456789012345678901234567890", "-0", "-0.0"]
+
+
+@pytest.mark.parametrize("end", ["ttl", "nt", "jsonld"])
+def test_numbers_stay_as_they_are_written(tmp_path, end):
+    path = tmp_path / "a.ttl"
+    path.write_text(f"@prefix : <http://e.x/> .\n:a :p {', '.join(NUMBERS)} ; :q (1e3 # 2\n7), true .\n:a :p 1.")
+    found = read_triples(path, base="http://e.x/")
+    values = {tuple(row.values())[2:4] for row in found.literals.to_pylist() if row["property"] == "p"}
+    kinds = ["double", "integer", "double", "decimal", "decimal", "double", "decimal", "integer", "decimal"]
+    assert values == {*zip(NUMBERS, [f"xsd:{kind}" for kind in kinds], strict=True), ("1", "xsd:integer")}
+    assert {"1e3", "7", "true"} <= set(found.literals.column("value").to_pylist())
+    write_triples(found, tmp_path / f"b.{end}", base="http://e.x/")
+    assert read_triples(tmp_path / f"b.{end}", base="http://e.x/") == found
 
 
 def test_turtle_that_is_no_text_is_said_by_its_line(tmp_path):
