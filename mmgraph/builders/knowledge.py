@@ -31,7 +31,7 @@ from mmgraph.builders.facts import distinct
 from mmgraph.builders.knowledge_base import ANSWER, Base, Payloads, read_base
 from mmgraph.builders.knowledge_graph import write_graph
 from mmgraph.builders.knowledge_marks import Mark, follow, read_marks
-from mmgraph.builders.knowledge_report import CLASS, TYPE, Counted, KnowledgeReport, make_report
+from mmgraph.builders.knowledge_report import CLASS, SHOWN, TYPE, Counted, KnowledgeReport, make_report
 from mmgraph.builders.knowledge_stated import PARTS, Stated, check_relations, read_parts, say, state, strangers
 from mmgraph.data.graph_file import load_graph, save_graph
 from mmgraph.data.triples import Triples
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
 FORMAT = "mmgraph.knowledge/1"
-NAMED = 5  # strangers that a report names
 
 Types: TypeAlias = Mapping[str, str | Sequence[str]]
 """Entity → its type, or its types."""
@@ -140,7 +139,7 @@ class KnowledgeGraph:
         check_relations([*relation.names, *relation.inverses], joined, extra)
         if not (relation.names or joined or extra):
             raise DataError("A knowledge graph needs at least 1 fact in training, got none")
-        said, strange = say(stated, index, relation), strangers(stated, index, relation, NAMED)
+        said, strange = say(stated, index, relation), strangers(stated, index, relation)
         _check_known(said.aside, strange, unknown)
         derived, kinds = follow(said.facts["train"], relation.names, marks, len(index))
         typed[:, 1] = len(relation.names)
@@ -299,12 +298,16 @@ def _type(base: Base, types: Types, types_as: str) -> tuple[Base, np.ndarray, in
 
 
 def _check_known(aside: Mapping[str, np.ndarray], strange: tuple[tuple[str, ...], ...], unknown: str) -> None:
+    def names(what: str, found: Sequence[str]) -> str:
+        some = f"{SHOWN} of {len(found)} " if len(found) > SHOWN else ""
+        return f"{some}{what} {list(found[:SHOWN])}"
+
     if unknown not in ("aside", "error"):
         raise ConfigError(f"unknown must be 'aside' or 'error', got {unknown!r}")
     found = {part: len(rows) for part, rows in aside.items() if len(rows)}
     if found and unknown == "error":
         raise DataError(
             f"Facts must have entities and relations of training, but {found} have not: "
-            f"entities {list(strange[0])}, relations {list(strange[1])}; give entities in payloads and relations in "
-            "relations, or unknown='aside'"
+            f"{names('entities', strange[0])}, {names('relations', strange[1])}; give entities in payloads and "
+            "relations in relations, or unknown='aside'"
         )

@@ -17,6 +17,8 @@ class Mark:
 
     Args:
         symmetric: Each of its facts holds in the other direction too; both are written.
+        asymmetric: None of its facts holds in the other direction, and none joins an entity with itself; pairs with
+            both, and self-loops, are reported.
         transitive: Where it leads from a to b and from b to c it leads from a to c; what follows from the training
             facts is written. No entity is joined with itself by this.
         functional: A head has one tail; heads with several are reported.
@@ -25,20 +27,23 @@ class Mark:
         opposite_of: The relation that can't hold of the same pair; pairs with both are reported.
 
     Raises:
-        ConfigError: An inverse that is marked as anything else.
+        ConfigError: An inverse that is marked as anything else, or a relation that is symmetric and asymmetric.
 
     Example:
         >>> marks = {"married_to": Mark(symmetric=True), "parent_of": Mark(inverse_of="child_of")}
     """
 
     symmetric: bool = False
+    asymmetric: bool = False
     transitive: bool = False
     functional: bool = False
     inverse_of: str | None = None
     opposite_of: str | None = None
 
     def __post_init__(self) -> None:
-        others = (self.symmetric, self.transitive, self.functional, self.opposite_of is not None)
+        if self.symmetric and self.asymmetric:
+            raise ConfigError("A relation must not be marked symmetric=True and asymmetric=True; take one of them out")
+        others = (self.symmetric, self.asymmetric, self.transitive, self.functional, self.opposite_of is not None)
         if self.inverse_of is not None and any(others):
             raise ConfigError(
                 f"A relation that is inverse_of {self.inverse_of!r} must have no other mark: mark that one"

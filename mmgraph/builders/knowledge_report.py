@@ -14,12 +14,13 @@ from mmgraph.builders.knowledge_leaks import Exposure, Leak, find_exposed, find_
 from mmgraph.builders.knowledge_marks import Mark, Relations
 from mmgraph.builders.knowledge_stated import Said
 from mmgraph.functional.relations import CATEGORIES, categories
+from mmgraph.schema.facts import INVERSE
 
 TYPE, CLASS = "type", "class"
 """The relation that joins an entity with its type, and the node type of types."""
 
 SHOWN = 5
-"""Relations of each kind that :meth:`KnowledgeReport.describe` names."""
+"""Unknown names that a report keeps, and exposures of a part that it shows as text."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Counted:
 
     Args:
         duplicates: Part → repetitions.
-        strange: Some unknown entities, and some unknown relations.
+        strange: The unknown entities, and the unknown relations.
         derived: Kind → facts that follow by marks.
         types: Facts that say a type.
         unused_types: Entities that have a type and are not there.
@@ -49,8 +50,8 @@ class Contradiction:
 
     Args:
         relation: The one that is marked.
-        other: Its opposite; the relation itself where it is functional.
-        count: How many pairs have both, or heads several tails.
+        other: Its opposite; the relation itself where it is functional; its inverse ``^r`` where it is asymmetric.
+        count: How many pairs have both (a self-loop is one, where asymmetric), or heads several tails.
         example: One of them: the names of head and tail, or of head and two tails.
     """
 
@@ -70,9 +71,12 @@ class KnowledgeReport:
         facts: Part → how many facts it has, each counted once.
         duplicates: Part → how many rows said again what another row of the part says.
         restated: Part → how many facts said the same as another by the inverse relation.
-        unknown: Part → how many facts were set aside, as training has not their entity or relation.
-        unknown_entities: Some of those entities.
+        unknown: Part → how many facts were set aside, as training has not their entity or relation. No metric knows
+            of them.
+        unknown_entities: Some of those entities, by name.
         unknown_relations: Some of those relations.
+        num_unknown_entities: How many such entities there are.
+        num_unknown_relations: How many such relations.
         derived: Kind → how many training facts follow from others by marks.
         types: How many training facts say the type of an entity.
         unused_types: How many entities have a type, and are not there.
@@ -85,7 +89,8 @@ class KnowledgeReport:
         exposed: Pairs of relations of which one says in training what the other holds out, those of most facts first.
             Facts split at random show here where each direction went to another part.
         leaked: Part → how many of its facts are said in training by a relation of ``leaks`` or of ``exposed``.
-        contradictions: Pairs with opposite relations, and functional relations with several tails.
+        contradictions: Pairs with opposite relations or with both directions of an asymmetric one, and functional
+            relations with several tails.
         self_loops: How many facts of all parts join an entity with itself.
         empty: Relations without a training fact.
         once: Relations with one.
@@ -101,6 +106,8 @@ class KnowledgeReport:
     unknown: Mapping[str, int]
     unknown_entities: tuple[str, ...]
     unknown_relations: tuple[str, ...]
+    num_unknown_entities: int
+    num_unknown_relations: int
     derived: Mapping[str, int]
     types: int
     unused_types: int
@@ -123,7 +130,6 @@ class KnowledgeReport:
         for text, counts, relative in (
             ("repeated and dropped", self.duplicates, False),
             ("said again by the inverse relation and dropped", self.restated, False),
-            ("set aside: their entity or relation is in no training fact", self.unknown, False),
             ("also in training", self.in_train, True),
             ("following from training by marks", self.implied, True),
             ("said in training by a relation that gives them away", self.leaked, True),
@@ -131,8 +137,12 @@ class KnowledgeReport:
             for part, count in counts.items():
                 share = f" ({count / self.facts[part]:.1%})" if count and relative else ""
                 lines += [f"{part}: {count:,} facts{share} {text}"] * (count > 0)
-        lines += [f"unknown entity: {name!r}" for name in self.unknown_entities]
-        lines += [f"unknown relation: {name!r}" for name in self.unknown_relations]
+        for part, count in self.unknown.items():
+            every = count + self.facts[part]
+            text = f"{part}: {count:,} of {every:,} facts ({count / max(every, 1):.1%}) set aside, in no metric"
+            lines += [f"{text}: their entity or relation is in no training fact"] * (count > 0)
+        lines += _some("unknown entities", self.unknown_entities, self.num_unknown_entities)
+        lines += _some("unknown relations", self.unknown_relations, self.num_unknown_relations)
         lines += [f"{count:,} training facts added: {kind}" for kind, count in self.derived.items() if count]
         lines += [f"{self.types:,} training facts are types"] * (self.types > 0)
         lines += [f"{self.unused_types:,} types are of entities that are not there"] * (self.unused_types > 0)
@@ -140,15 +150,8 @@ class KnowledgeReport:
             told = [_told(one) for one in self.exposed if one.part == part]
             lines += [f"{part}: {line}" for line in told[:SHOWN]]
             lines += [f"{part}: and so {len(told) - SHOWN} more pairs of relations"] * (len(told) > SHOWN)
-        for leak in self.leaks:
-            pair = f"{leak.relation!r}" if leak.kind == "symmetric" else f"{leak.relation!r} and {leak.other!r}"
-            lines.append(f"{leak.kind} in the data: {pair}, {leak.share:.0%} of pairs; a mark would say so")
-        for one in self.contradictions:
-            lines.append(
-                f"{one.count:,} heads of {one.relation!r}, which is functional, have several tails: {one.example}"
-                if one.relation == one.other
-                else f"{one.count:,} pairs have {one.relation!r} and its opposite {one.other!r}: {one.example}"
-            )
+        lines += [_advised(leak) for leak in self.leaks]
+        lines += [_against(one) for one in self.contradictions]
         lines += [f"{self.self_loops:,} facts join an entity with itself"] * (self.self_loops > 0)
         lines += [f"{self.alone:,} entities are in no training fact"] * (self.alone > 0)
         lines += [f"relations without a training fact: {', '.join(self.empty)}"] * (len(self.empty) > 0)
@@ -167,8 +170,10 @@ class KnowledgeReport:
         plain = {one.name: values[one.name] for one in fields(cls) if one.name in values}
         for name in ("unknown_entities", "unknown_relations", "empty", "once"):
             plain[name] = tuple(plain[name])
+        for name in ("unknown_entities", "unknown_relations"):  # older reports have neither their number nor exposures
+            plain.setdefault(f"num_{name}", len(plain[name]))
         plain["leaks"] = tuple(Leak(**one) for one in plain["leaks"])
-        plain["exposed"] = tuple(Exposure(**one) for one in plain.get("exposed", ()))  # older reports lack it
+        plain["exposed"] = tuple(Exposure(**one) for one in plain.get("exposed", ()))
         plain["contradictions"] = tuple(
             Contradiction(**{**one, "example": tuple(one["example"])}) for one in plain["contradictions"]
         )
@@ -189,6 +194,12 @@ def find_contradictions(
                 tails = own[own[:, 0] == several[0], 2][:2]
                 example = tuple(names[row] for row in (several[0], *tails))
                 found.append(Contradiction(relation=name, other=name, count=len(several), example=example))
+        if mark.asymmetric:
+            turned = distinct(own[:, 2] * len(names) + own[:, 0])
+            both = own[among(own[:, 0] * len(names) + own[:, 2], turned) & (own[:, 0] <= own[:, 2])]
+            if len(both):
+                example = (names[both[0, 0]], names[both[0, 2]])
+                found.append(Contradiction(relation=name, other=INVERSE + name, count=len(both), example=example))
         if mark.opposite_of is not None and (pair := frozenset((name, mark.opposite_of))) not in told:
             told.add(pair)
             other = relations.facts_of(mark.opposite_of, facts)
@@ -241,8 +252,10 @@ def make_report(
         duplicates=counted.duplicates,
         restated=said.restated,
         unknown={part: len(aside) for part, aside in said.aside.items()},
-        unknown_entities=counted.strange[0],
-        unknown_relations=counted.strange[1],
+        unknown_entities=counted.strange[0][:SHOWN],
+        unknown_relations=counted.strange[1][:SHOWN],
+        num_unknown_entities=len(counted.strange[0]),
+        num_unknown_relations=len(counted.strange[1]),
         derived=counted.derived,
         types=counted.types,
         unused_types=counted.unused_types,
@@ -271,3 +284,27 @@ def _told(one: Exposure) -> str:
         "same": f"in training as {one.other!r}",
     }
     return f"{one.count:,} facts of {one.relation!r} ({one.share:.0%}) stand {how[one.kind]}"
+
+
+def _advised(leak: Leak) -> str:
+    """A leak, and what can be done about it."""
+    pair = f"{leak.relation!r}" if leak.kind == "symmetric" else f"{leak.relation!r} and {leak.other!r}"
+    advice = {
+        "symmetric": "Mark(symmetric=True) says so",
+        "inverse": f"Mark(inverse_of={leak.other!r}) of {leak.relation!r} says so",
+        "same": f"call both {leak.other!r} in the triples, or leave one out",
+    }
+    return f"{leak.kind} in the data: {pair}, {leak.share:.0%} of pairs; {advice[leak.kind]}"
+
+
+def _against(one: Contradiction) -> str:
+    if one.relation == one.other:
+        return f"{one.count:,} heads of {one.relation!r}, which is functional, have several tails: {one.example}"
+    if one.other == INVERSE + one.relation:
+        return f"{one.count:,} pairs have {one.relation!r}, which is asymmetric, both ways: {one.example}"
+    return f"{one.count:,} pairs have {one.relation!r} and its opposite {one.other!r}: {one.example}"
+
+
+def _some(what: str, names: Sequence[str], count: int) -> list[str]:
+    some = f"{len(names)} of {count:,}" if len(names) < count else f"{count:,}"
+    return [f"{some} {what}: {', '.join(map(repr, names))}"] if count else []

@@ -111,11 +111,11 @@ def say(stated: Stated, index: Mapping[str, int], relations: Relations) -> Said:
     return Said(facts, aside, restated)
 
 
-def strangers(stated: Stated, index: Mapping[str, int], relations: Relations, most: int) -> tuple[tuple[str, ...], ...]:
-    """Some of the entities, and of the relations, that are given and not known."""
+def strangers(stated: Stated, index: Mapping[str, int], relations: Relations) -> tuple[tuple[str, ...], ...]:
+    """The entities, and the relations, that are given and not known."""
     known = {*relations.names, *relations.inverses}
-    entities = [name for name in stated.entities if name not in index]
-    return tuple(entities[:most]), tuple([name for name in stated.relations if name not in known][:most])
+    entities = tuple(name for name in stated.entities if name not in index)
+    return entities, tuple(name for name in stated.relations if name not in known)
 
 
 def check_relations(names: Iterable[str], joined: Iterable[str], reserved: Iterable[str]) -> None:

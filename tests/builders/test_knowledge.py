@@ -169,6 +169,20 @@ def test_unknown_names_are_set_aside_or_refused():
     assert fit(train, test=test[2:], unknown="error").report.unknown["test"] == 0
 
 
+def test_unknown_names_are_counted_and_five_are_named():
+    train, test = [("a", "r", "b")], [("b", "r", "a"), *(("a", f"s{n}", f"e{n:02}") for n in range(9))]
+    report = fit(train, test=test).report
+    assert (report.unknown["test"], report.num_unknown_entities, report.num_unknown_relations) == (9, 9, 9)
+    assert report.unknown_entities == ("e00", "e01", "e02", "e03", "e04")
+    lines = report.describe().splitlines()
+    assert "5 of 9 unknown entities: 'e00', 'e01', 'e02', 'e03', 'e04'" in lines
+    text = "test: 9 of 10 facts (90.0%) set aside, in no metric: their entity or relation is in no training fact"
+    assert text in lines
+    message = r"5 of 9 entities \['e00', .*'e04'\], 5 of 9 relations \['s0', .*'s4'\]; give entities"
+    with pytest.raises(DataError, match=message):
+        fit(train, test=test, unknown="error")
+
+
 def test_literals_come_back():
     table = {"entity": ["a"], "property": ["height"], "value": ["1.8"], "unit": ["m"]}
     knowledge = mg.KnowledgeGraph.fit(triples([("a", "r", "b")], literals=pa.table(table)))
@@ -248,10 +262,10 @@ def test_the_report_is_plain_and_says_what_there_is():
     for line in (
         "4 entities, 3 relations; facts: 4 train, 1 val, 0 test",
         "train: 1 facts repeated and dropped",
-        "test: 1 facts set aside: their entity or relation is in no training fact",
+        "test: 1 of 1 facts (100.0%) set aside, in no metric: their entity or relation is in no training fact",
         "val: 1 facts (100.0%) also in training",
-        "unknown entity: 'x'",
-        "symmetric in the data: 't', 100% of pairs; a mark would say so",
+        "1 unknown entities: 'x'",
+        "symmetric in the data: 't', 100% of pairs; Mark(symmetric=True) says so",
         "1 types are of entities that are not there",
         "1 facts join an entity with itself",
         "relations with one training fact: r, s",

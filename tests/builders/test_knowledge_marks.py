@@ -17,6 +17,15 @@ def test_an_inverse_has_no_other_mark():
         Mark(inverse_of="r", functional=True)
     with pytest.raises(ConfigError, match="inverse_of 'r'"):
         Mark(inverse_of="r", opposite_of="q")
+    with pytest.raises(ConfigError, match="inverse_of 'r'"):
+        Mark(inverse_of="r", asymmetric=True)
+
+
+def test_a_relation_is_not_symmetric_and_asymmetric():
+    with pytest.raises(
+        ConfigError, match="must not be marked symmetric=True and asymmetric=True; take one of them out"
+    ):
+        Mark(symmetric=True, asymmetric=True)
 
 
 def test_inverses_are_written_once():

@@ -1,7 +1,9 @@
 """What a report finds."""
 
+import json
+
 import mmgraph as mg
-from mmgraph.builders import Mark
+from mmgraph.builders import KnowledgeReport, Mark
 from mmgraph.builders.knowledge_report import Contradiction
 from mmgraph.data.triples import Triples
 
@@ -26,6 +28,37 @@ def test_contradictions_are_found_over_all_parts():
     text = report.describe()
     assert "2 pairs have 'hates' and its opposite 'likes': ('b', 'c')" in text
     assert "1 heads of 'likes', which is functional, have several tails: ('a', 'b', 'c')" in text
+
+
+def test_an_asymmetric_relation_has_one_direction_and_no_self_loop():
+    train = [
+        ("a", "parent", "b"),
+        ("b", "child", "c"),
+        ("b", "parent", "a"),
+        ("d", "parent", "d"),
+        ("c", "parent", "a"),
+    ]
+    marks = {"parent": Mark(asymmetric=True), "child": Mark(inverse_of="parent")}
+    report = mg.KnowledgeGraph.fit(
+        {"train": triples(train), "test": triples([("b", "parent", "c")])}, marks=marks
+    ).report
+    one = Contradiction(relation="parent", other="^parent", count=3, example=("a", "b"))  # a and b, b and c, d
+    assert report.contradictions == (one,)
+    assert "3 pairs have 'parent', which is asymmetric, both ways: ('a', 'b')" in report.describe().splitlines()
+    assert KnowledgeReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+    assert mg.KnowledgeGraph.fit(triples(train[-1:]), marks={"parent": marks["parent"]}).report.contradictions == ()
+
+
+def test_what_can_be_done_about_a_leak_is_said():
+    train = [
+        fact for n in range(9) for fact in ((f"a{n}", "r", f"b{n}"), (f"a{n}", "s", f"b{n}"), (f"b{n}", "t", f"a{n}"))
+    ]
+    lines = mg.KnowledgeGraph.fit(triples(train)).report.describe().splitlines()
+    for line in (
+        "same in the data: 'r' and 's', 100% of pairs; call both 's' in the triples, or leave one out",
+        "inverse in the data: 'r' and 't', 100% of pairs; Mark(inverse_of='t') of 'r' says so",
+    ):
+        assert line in lines
 
 
 def test_an_opposite_may_be_an_inverse():
