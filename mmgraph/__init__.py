@@ -33,6 +33,7 @@ _HOME = {
         "read_triples",
         "stratified_split",
         "tabulate",
+        "untabulate",
         "write_triples",
     ),
     "mmgraph.entity_aligner": ("EntityAligner",),

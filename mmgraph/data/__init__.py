@@ -9,7 +9,7 @@ from mmgraph.data.csc import Csc, open_csc, save_csc
 from mmgraph.data.fact_loader import FactLoader
 from mmgraph.data.fill import fill
 from mmgraph.data.graph_file import load_graph, save_graph
-from mmgraph.data.literals import tabulate
+from mmgraph.data.literals import tabulate, untabulate
 from mmgraph.data.loader import Loader
 from mmgraph.data.manifest import Manifest, dataset_names, load_dataset
 from mmgraph.data.missing import ModalityDropout, drop_modalities
@@ -63,5 +63,6 @@ __all__ = [
     "save_graph",
     "stratified_split",
     "tabulate",
+    "untabulate",
     "write_triples",
 ]

@@ -8,11 +8,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmgraph.data.triples import LITERAL_COLUMNS
 from mmgraph.data.units import convert, unit_of
 from mmgraph.errors import ConfigError, DataError
 
@@ -26,6 +29,15 @@ _KINDS |= dict.fromkeys(("date", "dateTime", "dateTimeStamp", "gYear", "gYearMon
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _ZONE = r"(?:Z|([+-])(\d\d):(\d\d))?"
 _DATE = re.compile(rf"(-?\d{{4,}})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d):(\d\d(?:\.\d+)?))?)?)?{_ZONE}", re.ASCII)
+_DATATYPES = {  # the first that a value is of: a truth value is an int, a time a date
+    bool: "xsd:boolean",
+    int: "xsd:integer",
+    float: "xsd:double",
+    Decimal: "xsd:decimal",
+    datetime: "xsd:dateTime",
+    date: "xsd:date",
+    str: None,
+}
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _MONTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _DAYS = {leap: (0, *accumulate(days + (leap and days == 28) for days in _MONTHS)) for leap in (False, True)}
@@ -98,6 +110,82 @@ def tabulate(
         fields.append(pa.field(name, kind, metadata=said))
         columns.append(pa.array(values, kind))
     return pa.table(columns, schema=pa.schema(fields))
+
+
+def untabulate(table: pa.Table, *, key: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Makes literals of a table of entities, so that :func:`tabulate` can read its numbers with units and its dates.
+
+    A cell is a literal, each item of a list is one, and what is empty is none. Where most cells of a column of strings
+    are numbers with a known unit (``1.71 m``), those are parted in value and unit.
+
+    Args:
+        table: A row an entity.
+        key: The column of their names.
+        columns: The properties; by default all other columns.
+
+    Returns:
+        Literals, as those of :class:`Triples`.
+
+    Raises:
+        DataError: A column is not there, an entity has no name, or a cell is no text, number, date or truth value.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> people = pa.table({"id": ["ann", "bob"], "height": ["1.71 m", "183 cm"], "born": ["1984-07-02", "1990"]})
+        >>> tabulate(untabulate(people, key="id"), units={"height": "cm"}).to_pylist()
+        [{'entity': 'ann', 'height': 171.0, 'born': 1984.5}, {'entity': 'bob', 'height': 183.0, 'born': 1990.0}]
+    """
+    import pyarrow as pa
+
+    wanted = [name for name in table.column_names if name != key] if columns is None else list(columns)
+    if missing := [name for name in (key, *wanted) if name not in table.column_names]:
+        raise DataError(f"The table must have a column {missing[0]!r}, got {table.column_names}")
+    named = table.column(key).to_pylist()
+    if None in named or "" in named:
+        raise DataError(f"Each row must name its entity in column {key!r}, got none in row {_nameless(named)}")
+    rows: list[tuple[str | None, ...]] = []
+    for name in wanted:
+        cells = table.column(name).to_pylist()
+        items = [
+            (str(entity), one)
+            for entity, cell in zip(named, cells, strict=True)
+            for one in (cell if isinstance(cell, list) else [cell])
+        ]
+        written = [(entity, *_written(one, name, entity)) for entity, one in items if not _empty(one)]
+        parted = [_part(value) if datatype is None else None for _, value, datatype in written]
+        units = 2 * sum(one is not None for one in parted) > len(parted)
+        for (entity, value, datatype), found in zip(written, parted, strict=True):
+            number, unit = found if units and found else (value, None)
+            rows.append((entity, name, number, datatype, None, unit))
+    columns_of = zip(*rows, strict=True) if rows else ((),) * len(LITERAL_COLUMNS)
+    return pa.table([pa.array(one, pa.string()) for one in columns_of], names=list(LITERAL_COLUMNS))
+
+
+def _nameless(names: Sequence[Any]) -> int:
+    return next(row for row, name in enumerate(names) if name is None or name == "")
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value == "" or value != value  # NaN
+
+
+def _written(value: Any, column: str, entity: str) -> tuple[str, str | None]:
+    """A cell as text, and its datatype."""
+    for kind, datatype in _DATATYPES.items():
+        if isinstance(value, kind):
+            text = value.isoformat() if isinstance(value, date) else str(value)
+            return (text.lower() if isinstance(value, bool) else text), datatype
+    raise DataError(
+        f"Cells must be text, numbers, dates or truth values, got {type(value).__name__} of {entity!r} in column "
+        f"{column!r}; leave it out of columns"
+    )
+
+
+def _part(text: str) -> tuple[str, str] | None:
+    """Number and unit of a text that is just that."""
+    found = _NUMBER.match(text := text.strip())
+    unit = text[found.end() :].strip() if found else ""
+    return (text[: found.end()], unit) if found and unit_of(unit) else None
 
 
 @dataclass

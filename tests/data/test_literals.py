@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmgraph.data import Triples, tabulate
+from mmgraph.data import Triples, tabulate, untabulate
 from mmgraph.data.literals import years
 from mmgraph.data.triples import LITERAL_COLUMNS
 from mmgraph.errors import ConfigError, DataError
@@ -209,3 +209,70 @@ def test_dates_of_xml_schema(text, year):
 )
 def test_what_is_no_date(text):
     assert years(text) is None
+
+
+def test_cells_of_a_table_become_literals():
+    table = pa.table(
+        {
+            "id": [1, 2, 3],
+            "height": ["1.71 m", "183 cm", ""],
+            "note": ["3 days", "tall", None],
+            "born": [datetime.date(1984, 7, 2), None, datetime.date(1990, 1, 1)],
+            "seen": pa.array([datetime.datetime(2024, 1, 1, 12), None, None], pa.timestamp("us", "UTC")),
+            "tall": [False, True, None],
+            "score": [0.5, float("nan"), None],
+            "known_as": [["A", "Ann"], [], None],
+        }
+    )
+    found = [tuple(row.values()) for row in untabulate(table, key="id").to_pylist()]
+    assert found == [
+        ("1", "height", "1.71", None, None, "m"),
+        ("2", "height", "183", None, None, "cm"),
+        ("1", "note", "3 days", None, None, None),
+        ("2", "note", "tall", None, None, None),
+        ("1", "born", "1984-07-02", "xsd:date", None, None),
+        ("3", "born", "1990-01-01", "xsd:date", None, None),
+        ("1", "seen", "2024-01-01T12:00:00+00:00", "xsd:dateTime", None, None),
+        ("1", "tall", "false", "xsd:boolean", None, None),
+        ("2", "tall", "true", "xsd:boolean", None, None),
+        ("1", "score", "0.5", "xsd:double", None, None),
+        ("1", "known_as", "A", None, None, None),
+        ("1", "known_as", "Ann", None, None, None),
+    ]
+    back = tabulate(untabulate(table, key="id"), units={"height": "cm"}, entities=["1", "2", "3", "4"])
+    assert back.column("height").to_pylist() == [171.0, 183.0, None, None]
+    assert back.column("born").to_pylist() == [1984.5, None, 1990.0, None]
+    assert back.column("tall").to_pylist() == [False, True, None, None]
+    assert back.column("known_as").to_pylist() == [["A", "Ann"], None, None, None]
+
+
+NUMBERS = st.lists(st.none() | st.floats(-1e6, 1e6), min_size=3, max_size=3)
+WORDS = st.lists(st.none() | st.sampled_from(["a", "b c", "3 m", "no"]), min_size=3, max_size=3)
+
+
+@given(NUMBERS, WORDS.filter(lambda words: words.count("3 m") <= len([word for word in words if word]) / 2))
+def test_a_table_of_literals_comes_back(numbers, words):
+    given = {"entity": ["x", "y", "z"], "number": numbers, "word": words}
+    table = pa.table({**given, "number": pa.array(numbers, pa.float64()), "word": pa.array(words, pa.string())})
+    expected = {name: column for name, column in given.items() if any(one is not None for one in column)}
+    assert tabulate(untabulate(table, key="entity"), entities=given["entity"]).to_pydict() == expected
+
+
+def test_numbers_without_a_unit_among_those_with_one_are_said():
+    table = pa.table({"id": ["a", "b", "c"], "height": ["1.7 m", "1.8 m", "180"]})
+    with pytest.raises(DataError, match=r"'height' must have units that can be joined, got 'm' .* no unit \(of 'c'\)"):
+        tabulate(untabulate(table, key="id"))
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        ({"id": ["a"], "p": ["b"]}, {"key": "name"}, r"must have a column 'name', got \['id', 'p'\]"),
+        ({"id": ["a"], "p": ["b"]}, {"key": "id", "columns": ["q"]}, "must have a column 'q'"),
+        ({"id": ["a", None], "p": ["b", "c"]}, {"key": "id"}, "name its entity in column 'id', got none in row 1"),
+        ({"id": ["a"], "p": [b"b"]}, {"key": "id"}, "got bytes of 'a' in column 'p'; leave it out of columns"),
+    ],
+)
+def test_a_table_that_is_not_one_of_entities_is_refused(table, options, message):
+    with pytest.raises(DataError, match=message):
+        untabulate(pa.table(table), **options)
