@@ -22,6 +22,9 @@ TYPE, CLASS = "type", "class"
 SHOWN = 5
 """Unknown names that a report keeps, and exposures of a part that it shows as text."""
 
+MOST_LEAKS = 20
+"""Leaks that it shows as text."""
+
 
 @dataclass(frozen=True)
 class Counted:
@@ -149,8 +152,12 @@ class KnowledgeReport:
         for part in self.facts:
             told = [_told(one) for one in self.exposed if one.part == part]
             lines += [f"{part}: {line}" for line in told[:SHOWN]]
-            lines += [f"{part}: and so {len(told) - SHOWN} more pairs of relations"] * (len(told) > SHOWN)
-        lines += [_advised(leak) for leak in self.leaks]
+            lines += [f"{part}: and so {len(told) - SHOWN:,} more pairs of relations: see exposed"] * (
+                len(told) > SHOWN
+            )
+        lines += [_advised(leak) for leak in self.leaks[:MOST_LEAKS]]
+        more = len(self.leaks) - MOST_LEAKS
+        lines += [f"and so {more:,} more pairs of relations: see leaks"] * (more > 0)
         lines += [_against(one) for one in self.contradictions]
         lines += [f"{self.self_loops:,} facts join an entity with itself"] * (self.self_loops > 0)
         lines += [f"{self.alone:,} entities are in no training fact"] * (self.alone > 0)

@@ -170,7 +170,11 @@ def test_few_relations_of_many_are_named():
     train = [(f"p{n}", f"r{n:02}", f"c{n}") for n in range(12)]
     text = fit(train, [(c, r, p) for p, r, c in train]).describe().splitlines()
     assert sum("stand in training from tail to head" in line for line in text) == 5
-    assert "test: and so 7 more pairs of relations" in text
+    assert "test: and so 7 more pairs of relations: see exposed" in text
+    both = [fact for n in range(22) for fact in ((f"p{n}", f"r{n:02}", f"c{n}"), (f"c{n}", f"r{n:02}", f"p{n}"))]
+    text = mg.KnowledgeGraph.fit(triples(both)).report.describe().splitlines()
+    assert sum("symmetric in the data" in line for line in text) == 20
+    assert "and so 2 more pairs of relations: see leaks" in text
 
 
 def test_a_report_of_before_is_read():
