@@ -19,6 +19,7 @@ from mmgraph.layers import Layer, Stack, edge_sets, gather_parts
 from mmgraph.schema import Schema
 from mmgraph.schema.facts import Numbering
 from mmgraph.scorers import Scorer
+from mmgraph.typing import EdgeSets
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -40,9 +41,11 @@ class Linker(Recorded):
     r"""Completion's model: from what entities carry, and the facts that join them, to the plausibility of any fact.
 
     1. *learn*: each entity has a vector of its own, and each relation and its inverse one.
-    2. *encode*, *within*, *gather*: as in :class:`~mmgraph.model.Model`, the payloads that hang on the anchor.
-    3. *fuse*: the payloads and the anchor's own vector (a part named ``learned``) become one. An entity's own vector is
-       absent where no fact that may be seen names the entity: nothing was learned of it, its payload must do.
+    2. *encode*, *within*, *gather*: as in :class:`~mmgraph.model.Model`, the payloads that hang on entities, of
+       whatever type (:meth:`Schema.paths_to <mmgraph.schema.Schema.paths_to>`).
+    3. *fuse*: an entity's payloads and its own vector (a part named ``learned``) become one, by one fusion for all
+       types of entities: what is of one name is read alike, and what a type can't have is absent. An entity's own
+       vector is absent where no fact that may be seen names it: nothing was learned of it, its payload must do.
     4. *between*: messages over the facts. Layers find the vectors of the relations under the name ``relation``, and
        may change them.
     5. *score*: :math:`f(h, r, t)`. A question for heads, :math:`(?, r, t)`, is asked as :math:`(t, r^{-1}, ?)` (Lacroix
@@ -59,10 +62,11 @@ class Linker(Recorded):
         channels: Width of the learned vectors; by default the scorer's.
         dropout: Share of the values of heads and relations that training sets to zero.
         forget: Share of the entities whose own vector a training step leaves out, so that payloads are learned from.
-        learned: Whether entities have vectors of their own.
+        learned: Whether entities have vectors of their own; without, each type of them needs a payload.
 
     Raises:
-        ConfigError: A share that is none; no fusion for payloads, or no encoder for a fusion; nothing to score by.
+        ConfigError: A share that is none; no fusion for payloads, or no encoder for a fusion; nothing to score by; or,
+            when called, a type of entities with neither payloads nor vectors of their own.
         SchemaError: Nothing is joined by a relation.
 
     Example:
@@ -140,11 +144,7 @@ class Linker(Recorded):
         edges = edge_sets(graph)
         features = {} if self.entities is None else self._own(graph, self.entities)
         if self.encoder is not None:
-            assert self.fusion is not None
-            parts, present = gather_parts(self.within(self.encoder(graph), edges), edges, graph, self.schema)
-            if self.anchor in features:
-                parts[LEARNED], present[LEARNED] = features[self.anchor], self._known(graph)
-            features[self.anchor] = self.fusion(parts, present)
+            features = self._fused(graph, edges, features)
         features = self.between({**features, RELATION: self.relations}, edges)
         states = torch.cat([features[node] for node in self.numbering.entities])
         return States(states, features.get(RELATION, self.relations))
@@ -201,17 +201,64 @@ class Linker(Recorded):
             found[node] = own
         return found
 
+    def _fused(self, graph: HeteroData, edges: EdgeSets, own: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One vector an entity, type by type, of what it carries and its own vector."""
+        assert self.encoder is not None
+        assert self.fusion is not None
+        features = self.within(self.encoder(graph), edges)
+        found = {
+            node: gather_parts(features, edges, graph, self.schema, owner=node) for node in self.numbering.entities
+        }
+        if bare := [node for node, (parts, _) in found.items() if not parts and node not in own]:
+            raise ConfigError(
+                f"Without learned vectors each type of entities must carry what the encoder reads, {sorted(features)}, "
+                f"but {bare} do not; give them a payload, leave them out of the facts, or set learned=True"
+            )
+        rows = [int(graph[node].num_nodes) for node in found]
+        if own:
+            for (node, (parts, present)), named in zip(found.items(), self._known(graph).split(rows), strict=True):
+                parts[LEARNED], present[LEARNED] = own[node], named
+        fused = self.fusion(*_through(list(found.values()), rows))
+        return dict(zip(found, fused.split(rows), strict=True))
+
     def _known(self, graph: HeteroData) -> Tensor:
-        """Which anchors the facts of a graph name, ``[anchors]``; in training, some of them are forgotten."""
-        rows = int(graph[self.anchor].num_nodes)
-        known = self.relations.new_zeros(rows, dtype=torch.bool)
-        for edge in self.numbering.joins:
+        """Which entities facts of training name, ``[entities]``; in training, some of them are forgotten.
+
+        These are edges; where the edges are taken out, or drawn, it is the questions with their answers that say so.
+        """
+        joins, rows = self.numbering.joins, [int(graph[node].num_nodes) for node in self.numbering.entities]
+        known = self.relations.new_zeros(sum(rows), dtype=torch.bool)
+        named = dict(zip(self.numbering.entities, known.split(rows), strict=True))  # the same memory
+        for edge in joins:
             for end, node in enumerate((edge[0], edge[2])):
-                if node == self.anchor:
-                    known[graph[edge].edge_index[end]] = True
+                named[node][graph[edge].edge_index[end]] = True
+        store = graph["query"] if "query" in graph.node_types else {}
+        drawn, whole = "candidates" in store, len(known) == sum(self.num_entities.values())
+        if drawn or (whole and "answer" in store and not any(graph[edge].edge_index.shape[1] for edge in joins)):
+            asked = (store["answer"] >= 0) & store.get("train_mask", True)
+            known[store["source"][asked]] = known[store["answer"][asked]] = True
         if self.training and self.forget:
-            known &= torch.rand(rows, device=known.device) >= self.forget
+            known &= torch.rand(len(known), device=known.device) >= self.forget
         return known
+
+
+def _through(
+    found: list[tuple[dict[str, Tensor], dict[str, Tensor]]], rows: list[int]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The parts of all types, one type after the other; a part that a type can't have is absent there."""
+    if len(found) == 1:
+        return found[0]
+    like = {name: part for parts, _ in found for name, part in parts.items()}
+    parts, present = {}, {}
+    for name, part in like.items():
+        every = [
+            (own[name], there[name])
+            if name in own
+            else (part.new_zeros(count, part.shape[1]), part.new_zeros(count, dtype=torch.bool))
+            for (own, there), count in zip(found, rows, strict=True)
+        ]
+        parts[name], present[name] = (torch.cat(one) for one in zip(*every, strict=True))
+    return parts, present
 
 
 def _counts(schema: Schema, numbering: Numbering, given: Mapping[str, int] | None) -> dict[str, int]:

@@ -3,14 +3,19 @@
 import pytest
 import torch
 from torch import nn
+from torch_geometric.data import HeteroData
 
+from mmgraph.builders import KnowledgeGraph, align
+from mmgraph.data import Triples
 from mmgraph.encoders import Raw
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.fusion import Concat
 from mmgraph.layers import Mean, Stack
 from mmgraph.linker import LEARNED, RELATION, Linker
 from mmgraph.schema import EdgeSpec, NodeSpec, Schema, view
+from mmgraph.schema.facts import Numbering
 from mmgraph.scorers import ComplEx, DistMult, RotatE
+from mmgraph.tasks import LinkPrediction
 from mmgraph.testing import fake_graph, fake_knowledge
 
 KNOWS = ("entity", "knows", "entity")
@@ -71,6 +76,108 @@ def test_an_entity_that_no_fact_names_rests_on_its_payload(known):
     after = linker.embed(graph)
     changed = (before != after).any(dim=1).nonzero().flatten().tolist()
     assert changed == [0]
+
+
+@pytest.fixture(scope="module")
+def towns():
+    """Persons and towns that both have texts; of the persons, one has none."""
+    names = {"ann": "person", "bob": "person", "cid": "person", "oslo": "town", "rome": "town"}
+    carries = HeteroData()
+    carries["thing"].num_nodes = 5
+    carries["bio"].x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    carries["bio", "of", "thing"].edge_index = torch.tensor([[0, 1, 2, 3], [0, 1, 3, 4]])
+    schema = Schema.infer(carries, anchor="thing")
+    facts = Triples(["ann", "bob", "cid"], ["lives_in", "lives_in", "knows"], ["oslo", "rome", "ann"])
+    return KnowledgeGraph.fit(facts, types=names, types_as="nodes", payloads=(carries, schema, list(names)))
+
+
+def with_texts(known, name="bio", *, schema=None, **options):
+    counts = {node: known.graph[node].num_nodes for node in Numbering(known.schema).entities}
+    widths = {name: 3} | ({} if options.get("learned") is False else {LEARNED: 4})
+    options = {"encoder": Raw([name]), "fusion": Concat(widths, 4), "num_entities": counts} | options
+    return Linker(schema=schema or known.schema, scorer=DistMult(4), **options).eval()
+
+
+def changed(linker, graph, name="bio"):
+    """Which entities' vectors move when all payloads of a type do."""
+    before, other = linker.states(graph).entities, graph.clone()
+    other[name].x = other[name].x + 1
+    return (before != linker.states(other).entities).any(dim=1).tolist()
+
+
+def test_payloads_of_every_type_of_entities_are_read(towns):
+    assert towns.entities == ("ann", "bob", "cid", "oslo", "rome")
+    linker = with_texts(towns)
+    assert changed(linker, towns.graph) == [True, True, False, True, True]
+    text = torch.zeros(5, 3)
+    text[[0, 1, 3, 4]] = towns.graph["bio"].x
+    present = {"bio": text.any(dim=1), LEARNED: torch.ones(5, dtype=torch.bool)}
+    expected = linker.fusion({"bio": text, LEARNED: linker.entities}, present)
+    torch.testing.assert_close(linker.states(towns.graph).entities, expected)
+    task = LinkPrediction(towns.schema)
+    assert task.payloads == ("bio",)
+    assert task._carrying(towns.graph, "bio").tolist() == changed(linker, towns.graph)
+    for control, moved in (("shuffled:bio", 4), ("zeroed:bio", 4), ("without:bio", 4)):
+        other = linker.states(task.control(control, towns.graph)).entities
+        assert (other != linker.states(towns.graph).entities).any(dim=1).sum() == moved
+
+
+def test_payloads_of_both_graphs_that_are_aligned_are_read():
+    facts = Triples(["a"], ["likes"], ["b"])
+    sides = []
+    for node in ("text", "bio"):
+        carries = HeteroData()
+        carries["thing"].num_nodes = 2
+        carries[node].x = torch.ones(2, 3)
+        carries[node, "of", "thing"].edge_index = torch.tensor([[0, 1], [0, 1]])
+        payloads = (carries, Schema.infer(carries, anchor="thing"), ["a", "b"])
+        sides.append(KnowledgeGraph.fit(facts, payloads=payloads))
+    one = align(sides[0], sides[0], [("a", "a")])
+    assert changed(with_texts(one, "text"), one.graph, "text") == [True] * 4
+    two = align(*sides, [("a", "a")])
+    fused = Concat({"bio": 3, "text": 3, LEARNED: 4}, 4)
+    linker = with_texts(two, encoder=Raw(["text", "bio"]), fusion=fused)
+    assert changed(linker, two.graph, "text") == [True, True, False, False]
+    assert changed(linker, two.graph, "bio") == [False, False, True, True]
+
+
+def test_payloads_of_payloads_are_read_and_no_fact_is_followed_to_them(towns):
+    graph, nodes, edges = towns.graph.clone(), dict(towns.schema.nodes), dict(towns.schema.edges)
+    graph["sight"].x = torch.ones(2, 3)
+    graph["part"].x = torch.ones(3, 3)
+    graph["sight", "of", "town"].edge_index = torch.tensor([[0, 1], [0, 1]])
+    graph["part", "of", "sight"].edge_index = torch.tensor([[0, 1, 2], [1, 1, 1]])
+    nodes |= dict.fromkeys(["sight", "part"], NodeSpec(channels=3))
+    edges |= dict.fromkeys([("sight", "of", "town"), ("part", "of", "sight")], EdgeSpec())
+    schema = towns.schema.model_copy(update={"nodes": nodes, "edges": edges})
+    counts = {"person": 3, "town": 2}
+    fused = Concat({"part": 3, "sight": 3, LEARNED: 4}, 4)
+    linker = with_texts(towns, encoder=Raw(["sight", "part"]), fusion=fused, num_entities=counts, schema=schema)
+    assert changed(linker, graph, "sight") == [False, False, False, True, True]
+    assert changed(linker, graph, "part") == [False, False, False, False, True]
+    assert LinkPrediction(schema)._carrying(graph, "part").tolist() == [False, False, False, False, True]
+
+
+def test_payloads_alone_are_enough_where_every_type_has_some(towns):
+    linker = with_texts(towns, learned=False)
+    assert linker.states(towns.graph).entities.shape == (5, 4)
+    facts = Triples(["ann"], ["lives_in"], ["oslo"])
+    carries = HeteroData()
+    carries["thing"].num_nodes = 1
+    carries["bio"].x = torch.ones(1, 3)
+    carries["bio", "of", "thing"].edge_index = torch.tensor([[0], [0]])
+    payloads = (carries, Schema.infer(carries, anchor="thing"), ["ann"])
+    lone = KnowledgeGraph.fit(facts, types={"ann": "person"}, types_as="nodes", payloads=payloads)
+    message = r"must carry what the encoder reads, \['bio'\], but \['thing'\] do not; give them a payload"
+    with pytest.raises(ConfigError, match=message):
+        with_texts(lone, learned=False).states(lone.graph)
+
+
+def test_without_messages_own_vectors_stay(known):
+    graph, schema = known
+    linker, task = with_payload(schema).eval(), LinkPrediction(schema)
+    quiet = task.view(task.control("no_graph", graph), "val")
+    torch.testing.assert_close(linker.embed(quiet), linker.embed(task.view(graph, "val")))
 
 
 def test_training_forgets_own_vectors_and_evaluation_none(known):

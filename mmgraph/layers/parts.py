@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
 
 def gather_parts(
-    features: Features, edges: EdgeSets, graph: HeteroData, schema: Schema
+    features: Features, edges: EdgeSets, graph: HeteroData, schema: Schema, *, owner: str | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The mean of each anchor's nodes of each modality, along :attr:`~mmgraph.schema.Schema.paths`.
 
-    An anchor with a payload of its own counts as a part of its own name.
+    An anchor with a payload of its own counts as a part of its own name. Nodes of another type have parts along
+    :meth:`~mmgraph.schema.Schema.paths_to`.
 
     Args:
         features: States of node types, ``[rows, channels]``; types that are not there give no part.
         edges: The graph's edges, as :func:`edge_sets` gives them.
         graph: The graph, for its numbers of nodes.
         schema: What it means.
+        owner: The node type whose parts are asked for; by default the anchor.
 
     Returns:
         The parts ``{modality: [anchors, channels]}``, zeros where there is no node, and which anchors have one.
@@ -43,7 +45,8 @@ def gather_parts(
     """
     parts: dict[str, Tensor] = {}
     present: dict[str, Tensor] = {}
-    paths = {name: path for name, path in schema.paths.items() if name in features}
+    ways = schema.paths if owner is None else schema.paths_to(owner)
+    paths = {name: path for name, path in ways.items() if name in features}
     counts = {node: graph[node].num_nodes for node in {edge[2] for path in paths.values() for edge in path}}
     for name, path in paths.items():
         part, there = features[name], None
@@ -54,8 +57,8 @@ def gather_parts(
         parts[name] = part
         if there is not None:
             present[name] = there
-    if schema.anchor in features:
-        parts[schema.anchor] = features[schema.anchor]
+    if (own := schema.anchor if owner is None else owner) in features:
+        parts[own] = features[own]
     everywhere = None  # one mask for all parts that each anchor has
     for name in parts.keys() - present.keys():
         if everywhere is None:

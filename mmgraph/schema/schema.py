@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import field_serializer, field_validator, model_validator
@@ -118,17 +118,34 @@ class Schema(Spec):
             {'text': (('text', 'of', 'question'),), \
 'image': (('image', 'of', 'picture'), ('picture', 'asked_by', 'question'))}
         """
+        return self._paths(self.anchor or "", list(self.edges))
+
+    def paths_to(self, owner: str) -> dict[str, tuple[EdgeType, ...]]:
+        """Which ``of`` edges, one or two, lead from payloads to the nodes of one type, as :attr:`paths` says it.
+
+        Example:
+            >>> edges = [("frame", "of", "video"), ("video", "of", "town"), ("person", "lives_in", "town")]
+            >>> nodes = dict.fromkeys(["person", "town", "video", "frame"], NodeSpec())
+            >>> schema = Schema(nodes=nodes, edges=dict.fromkeys(edges, EdgeSpec()), anchor="person")
+            >>> {node: len(path) for node, path in schema.paths_to("town").items()}, schema.paths_to("person")
+            ({'video': 1, 'frame': 2}, {})
+        """
+        return self._paths(owner, [edge for edge in self.edges if edge[1] == "of"])
+
+    def _paths(self, owner: str, joins: Collection[EdgeType]) -> dict[str, tuple[EdgeType, ...]]:
+        """The ways to a node type, the last step of which is one of some edge types."""
         found: dict[str, tuple[EdgeType, ...]] = {}
+        last = [edge for edge in joins if edge[2] == owner]
         for node, spec in self.nodes.items():
             if spec.generated is not None:
                 continue
-            direct = (node, "of", self.anchor or "")
+            direct = (node, "of", owner)
             if direct in self.edges:
                 found[node] = (direct,)
                 continue
             owners = [edge for edge in self.edges if edge[:2] == (node, "of")]
-            through = [(of, edge) for of in owners for edge in self.edges if (edge[0], edge[2]) == (of[2], self.anchor)]
-            if len(through) == 1 and node != self.anchor:
+            through = [(of, edge) for of in owners for edge in last if edge[0] == of[2]]
+            if len(through) == 1 and node != owner:
                 found[node] = through[0]
         return found
 

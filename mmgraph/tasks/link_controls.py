@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def payloads(schema: Schema) -> tuple[str, ...]:
-    """The node types that hang on entities, in the order of declaration.
+    """The node types that hang on entities, of whatever type, in the order of declaration.
 
     Example:
         >>> from mmgraph.schema import EdgeSpec, NodeSpec
@@ -26,8 +26,8 @@ def payloads(schema: Schema) -> tuple[str, ...]:
         >>> payloads(Schema(nodes=dict.fromkeys(["a", "text"], NodeSpec()), edges=edges))
         ('text',)
     """
-    entities = Numbering(schema).entities
-    return tuple(node for node in schema.nodes if any((node, "of", entity) in schema.edges for entity in entities))
+    found = {node for entity in Numbering(schema).entities for node in schema.paths_to(entity)}
+    return tuple(node for node in schema.nodes if node in found)
 
 
 def link_controls(schema: Schema) -> tuple[str, ...]:

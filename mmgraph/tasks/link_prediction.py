@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgraph.errors import DataError, SchemaError
+from mmgraph.functional.packing import follow
 from mmgraph.functional.ranking import Lists, Scores, filtered_ranks, in_blocks
 from mmgraph.functional.relations import CATEGORIES, categories
 from mmgraph.schema import Schema, view
@@ -260,8 +261,8 @@ class LinkPrediction(Task):
         """Which entities have a payload, ``[entities]``."""
         found = torch.zeros(self.numbering.count(graph), dtype=torch.bool)
         for node, first in self.numbering.offsets(graph).items():
-            if (payload, "of", node) in self.schema.edges:
-                found[graph[payload, "of", node].edge_index[1].cpu() + first] = True
+            if path := self.schema.paths_to(node).get(payload):
+                found[follow([graph[edge].edge_index.cpu() for edge in path])[1] + first] = True
         return found
 
 
