@@ -160,16 +160,32 @@ class Linker(Recorded):
 
         Returns:
             ``[queries, candidates]``.
+
+        Raises:
+            DataError: A number of no entity, or of no relation.
         """
+        if candidates is not None:
+            _check_numbers("candidates", candidates, len(states.entities))
         entities = states.entities if candidates is None else states.entities[candidates]
         return self.scorer.against(*self._asked(states, sources, relations), entities)
 
     def each(self, states: States, sources: Tensor, relations: Tensor, targets: Tensor) -> Tensor:
-        """Gives the scores of single facts, ``[...]``, all three given by number, ``[...]``."""
+        """Gives the scores of single facts, ``[...]``, all three given by number, ``[...]``.
+
+        Names have numbers by :meth:`KnowledgeGraph.facts_of <mmgraph.KnowledgeGraph.facts_of>`.
+
+        Raises:
+            DataError: A number of no entity, or of no relation.
+        """
+        _check_numbers("targets", targets, len(states.entities))
         return self.scorer(*self._asked(states, sources, relations), states.entities[targets])
 
     def answers(self, graph: HeteroData, sources: Tensor, relations: Tensor) -> Tensor:
-        """Gives the scores of questions that need not be in the graph, ``[queries, entities]``."""
+        """Gives the scores of questions that need not be in the graph, ``[queries, entities]``.
+
+        Raises:
+            DataError: A number of no entity, or of no relation.
+        """
         return self.against(self.states(graph), sources, relations)
 
     def embed(self, graph: HeteroData) -> Tensor:
@@ -184,6 +200,8 @@ class Linker(Recorded):
         return pool_reached(states, torch.cat(joins, dim=1), hops=hops) if hops and joins else states
 
     def _asked(self, states: States, sources: Tensor, relations: Tensor) -> tuple[Tensor, Tensor]:
+        _check_numbers("sources", sources, len(states.entities))
+        _check_numbers("relations", relations, len(states.relations))
         source, relation = states.entities[sources], states.relations[relations]
         if self.training and self.dropout:
             return F.dropout(source, self.dropout), F.dropout(relation, self.dropout)
@@ -240,6 +258,17 @@ class Linker(Recorded):
         if self.training and self.forget:
             known &= torch.rand(len(known), device=known.device) >= self.forget
         return known
+
+
+def _check_numbers(what: str, numbers: Tensor, count: int) -> None:
+    if numbers.is_floating_point() or numbers.dtype == torch.bool:
+        raise DataError(f"{what} must be whole numbers, got {numbers.dtype}; give a mask as mask.nonzero()[:, 0]")
+    least, most = (int(end) for end in numbers.aminmax()) if numbers.numel() else (0, 0)
+    if least < 0 or most >= count:
+        raise DataError(
+            f"{what} must be numbers from 0 to {count - 1}, got {least if least < 0 else most}; "
+            "KnowledgeGraph.facts_of gives the numbers of facts by name"
+        )
 
 
 def _through(

@@ -291,3 +291,23 @@ def test_errors_name_the_value(known):
     graph, _ = fake_graph()
     with pytest.raises(DataError, match=r"must have questions, nodes of type 'query', got types"):
         Linker(schema=schema, scorer=DistMult(4))(graph)
+
+
+@pytest.mark.parametrize("odd", [-1, 12, 99])
+def test_numbers_of_nothing_are_refused(known, odd):
+    graph, schema = known
+    linker = Linker(schema=schema, scorer=DistMult(4)).eval()
+    states, zero, wrong = linker.states(graph), torch.tensor([0]), torch.tensor([0, odd])
+    entities = f"must be numbers from 0 to 11, got {odd}; KnowledgeGraph.facts_of gives"
+    relations = f"relations must be numbers from 0 to 5, got {odd}"
+    with pytest.raises(DataError, match=f"sources {entities}"):
+        linker.answers(graph, wrong, zero)
+    with pytest.raises(DataError, match=relations):
+        linker.answers(graph, zero, wrong)
+    with pytest.raises(DataError, match=f"targets {entities}"):
+        linker.each(states, zero, zero, wrong)
+    with pytest.raises(DataError, match=f"candidates {entities}"):
+        linker.against(states, zero, zero, wrong)
+    with pytest.raises(DataError, match="sources must be whole numbers, got torch.bool"):
+        linker.answers(graph, torch.ones(12, dtype=torch.bool), zero)
+    assert linker.answers(graph, zero[:0], zero[:0]).shape == (0, 12)

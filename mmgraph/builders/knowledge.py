@@ -27,7 +27,7 @@ import torch
 from safetensors.numpy import load_file, save
 from torch import Tensor
 
-from mmgraph.builders.facts import distinct
+from mmgraph.builders.facts import distinct, numbers
 from mmgraph.builders.knowledge_base import ANSWER, Base, Payloads, read_base
 from mmgraph.builders.knowledge_graph import write_graph
 from mmgraph.builders.knowledge_marks import Mark, follow, read_marks
@@ -38,7 +38,7 @@ from mmgraph.data.triples import Triples
 from mmgraph.errors import ArtifactError, ConfigError, DataError
 from mmgraph.files import check_seal, new_folder, read_json, seal, write_bytes, write_json
 from mmgraph.schema import Schema
-from mmgraph.schema.facts import Numbering
+from mmgraph.schema.facts import INVERSE, Numbering
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -192,6 +192,57 @@ class KnowledgeGraph:
             (True, 1)
         """
         return self.stated.triples()
+
+    def facts_of(self, triples: Triples, *, unknown: Literal["aside", "error"] = "error") -> tuple[Tensor, Tensor]:
+        """The numbers of facts that are given by name, e.g. to ask a :class:`mmgraph.Linker` whether they hold.
+
+        Args:
+            triples: Any facts, in the graph or not; a relation may be an inverse, ``^r``. (A relation that a mark made
+                the inverse of another has that name alone.)
+            unknown: What to do with facts whose entity or relation is not in the graph: raise, or set them aside.
+
+        Returns:
+            The facts ``[known, 3]``, number of the head, of the relation, of the tail, in the order given; and which of
+            the triples they are, a mask ``[triples]``.
+
+        Raises:
+            DataError: Names that are not in the graph, where they are refused.
+            ConfigError: ``unknown`` is neither.
+
+        Example:
+            >>> knowledge = KnowledgeGraph.fit(Triples(["ann", "bob"], ["knows", "likes"], ["bob", "ann"]))
+            >>> asked = Triples(["bob", "zoe"], ["^knows", "likes"], ["ann", "ann"])
+            >>> facts, known = knowledge.facts_of(asked, unknown="aside")
+            >>> facts.tolist(), known.tolist(), list(asked.take(~known.numpy()))
+            ([[1, 2, 0]], [True, False], [('zoe', 'likes', 'ann')])
+        """
+        if unknown not in ("aside", "error"):
+            raise ConfigError(f"unknown must be 'aside' or 'error', got {unknown!r}")
+        names = (*self.relations, *(f"{INVERSE}{name}" for name in self.relations))
+        kinds = {name: number for number, name in enumerate(names)}
+        columns = [
+            numbers(column, index)
+            for column, index in (
+                (triples.heads, self.numbers),
+                (triples.relations, kinds),
+                (triples.tails, self.numbers),
+            )
+        ]
+        facts = torch.from_numpy(np.stack(columns, axis=1))  # [triples, 3]
+        known = (facts >= 0).all(dim=1)
+        if unknown == "error" and not known.all():
+            entities = [
+                name
+                for name in Triples(triples.heads, triples.relations, triples.tails).entities
+                if name not in self.numbers
+            ]
+            strange = [name for name in triples.relation_names if name not in kinds]
+            raise DataError(
+                f"Triples must name entities and relations of the graph, but {int((~known).sum())} of {len(triples)} "
+                f"do not: {len(entities)} unknown entities {entities[:NAMED]}, {len(strange)} relations "
+                f"{strange[:NAMED]}; fit the graph with them, or set them aside by unknown='aside'"
+            )
+        return facts[known], known
 
     def pairs(self, relation: str) -> dict[str, Tensor]:
         """Part → the pairs of entities that a relation joins there, ``[facts, 2]``.

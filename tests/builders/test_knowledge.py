@@ -279,3 +279,28 @@ def test_numbers_are_whole_and_long():
     assert knowledge.facts["train"].dtype == torch.int64
     assert knowledge.stated.facts["train"].dtype == np.int64
     assert knowledge.graph["query"].source.dtype == torch.int64
+
+
+def test_named_facts_have_the_numbers_of_the_graph():
+    knowledge = fit([("bob", "knows", "ann"), ("cid", "likes", "bob")])
+    asked = triples([("ann", "likes", "cid"), ("zoe", "knows", "bob"), ("bob", "^knows", "ann"), ("bob", "in", "yan")])
+    facts, known = knowledge.facts_of(asked, unknown="aside")
+    assert known.tolist() == [True, False, True, False]
+    assert named(knowledge, facts[:1]) == [("ann", "likes", "cid")]
+    assert facts[1].tolist() == [1, 2, 0]
+    message = r"but 2 of 4 do not: 2 unknown entities \['zoe', 'yan'\], 1 relations \['in'\]; fit the graph with them"
+    with pytest.raises(DataError, match=message):
+        knowledge.facts_of(asked)
+    with pytest.raises(ConfigError, match="unknown must be 'aside' or 'error', got 'skip'"):
+        knowledge.facts_of(asked, unknown="skip")
+    assert [part.shape for part in knowledge.facts_of(triples([]))] == [(0, 3), (0,)]
+
+
+@given(train=SOME, asked=FACTS)
+def test_named_facts_are_those_that_the_graph_can_name(train, asked):
+    knowledge = fit(train)
+    facts, known = knowledge.facts_of(triples(asked), unknown="aside")
+    entities, relations = {e for h, _, t in train for e in (h, t)}, {r for _, r, _ in train}
+    can = [h in entities and r in relations and t in entities for h, r, t in asked]
+    assert known.tolist() == can
+    assert named(knowledge, facts) == [row for row, there in zip(asked, can, strict=True) if there]
