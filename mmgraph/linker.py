@@ -16,10 +16,11 @@ from mmgraph.functional import pool_reached
 from mmgraph.functional.ranking import Scores
 from mmgraph.fusion import Fusion
 from mmgraph.layers import Layer, Stack, edge_sets, gather_parts
+from mmgraph.layers.base import Edges
 from mmgraph.schema import Schema
 from mmgraph.schema.facts import Numbering
 from mmgraph.scorers import Scorer
-from mmgraph.typing import EdgeSets
+from mmgraph.typing import EdgeSet, EdgeSets
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -62,6 +63,9 @@ class Linker(Recorded):
         channels: Width of the learned vectors; by default the scorer's.
         dropout: Share of the values of heads and relations that training sets to zero.
         forget: Share of the entities whose own vector a training step leaves out, so that payloads are learned from.
+        hide_asked: Whether a training step takes the facts that its batch asks for, and their inverses, out of the
+            messages. They can't be read off the edges then, as those of validation and the test can't. It needs
+            batches: who is asked for all facts at once is left without messages.
         learned: Whether entities have vectors of their own; without, each type of them needs a payload.
 
     Raises:
@@ -92,6 +96,7 @@ class Linker(Recorded):
         channels: int | None = None,
         dropout: float = 0.0,
         forget: float = 0.0,
+        hide_asked: bool = False,
         learned: bool = True,
     ) -> None:
         super().__init__()
@@ -106,7 +111,7 @@ class Linker(Recorded):
         self.anchor = schema.anchor or self.numbering.entities[0]
         self.scorer, self.encoder, self.fusion = scorer, encoder, fusion
         self.within, self.between = within or Stack(), between or Stack()
-        self.dropout, self.forget = dropout, forget
+        self.dropout, self.forget, self.hide_asked = dropout, forget, hide_asked
         self.shallow = encoder is None and between is None
         counts = _counts(schema, self.numbering, num_entities)
         self.num_entities = counts
@@ -138,14 +143,15 @@ class Linker(Recorded):
 
     def states(self, graph: HeteroData) -> States:
         """Gives the vectors of all entities and relations, after all messages."""
-        if self.shallow:
+        if self.shallow and not _is_drawn(graph):
             assert self.entities is not None
             return States(self.entities, self.relations)
         edges = edge_sets(graph)
+        messages = self._unasked(graph, edges) if self.training and self.hide_asked else edges
         features = {} if self.entities is None else self._own(graph, self.entities)
         if self.encoder is not None:
-            features = self._fused(graph, edges, features)
-        features = self.between({**features, RELATION: self.relations}, edges)
+            features = self._fused(graph, edges, messages, features)
+        features = self.between({**features, RELATION: self.relations}, messages)
         states = torch.cat([features[node] for node in self.numbering.entities])
         return States(states, features.get(RELATION, self.relations))
 
@@ -219,11 +225,36 @@ class Linker(Recorded):
             found[node] = own
         return found
 
-    def _fused(self, graph: HeteroData, edges: EdgeSets, own: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _unasked(self, graph: HeteroData, edges: Edges) -> Edges:
+        """The edges of a graph without the facts that are asked for, and their inverses."""
+        if "query" not in graph.node_types or _is_drawn(graph):  # drawn edges are none of these
+            return edges
+        store, half = graph["query"], len(self.numbering.relations)
+        rows = store.answer >= 0
+        source, relation, answer = store.source[rows], store.relation[rows], store.answer[rows]
+        relation = torch.cat([relation, (relation + half) % (2 * half)])
+        asked = torch.cat([source, answer]) * self.numbering.count(graph) + torch.cat([answer, source])
+        first, found = self.numbering.offsets(graph), dict(edges)
+        for edge in self.numbering.joins:
+            index, weight = edges[edge]
+            pairs = (index[0] + first[edge[0]]) * self.numbering.count(graph) + index[1] + first[edge[2]]
+            left = ~torch.isin(pairs, asked[relation == self.numbering.number(edge[1])])
+            found[edge] = EdgeSet(index[:, left], None if weight is None else weight[left])
+        before, after = (sum(each[edge].index.shape[1] for edge in self.numbering.joins) for each in (edges, found))
+        if before and not after:
+            raise DataError(
+                f"hide_asked must leave some facts for messages, but all {before} edges are asked for at once; train "
+                "in batches, FitConfig(batch_size=...), or set hide_asked=False"
+            )
+        return Edges(found)
+
+    def _fused(
+        self, graph: HeteroData, edges: EdgeSets, messages: EdgeSets, own: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """One vector an entity, type by type, of what it carries and its own vector."""
         assert self.encoder is not None
         assert self.fusion is not None
-        features = self.within(self.encoder(graph), edges)
+        features = self.within(self.encoder(graph), messages)
         found = {
             node: gather_parts(features, edges, graph, self.schema, owner=node) for node in self.numbering.entities
         }
@@ -242,22 +273,31 @@ class Linker(Recorded):
     def _known(self, graph: HeteroData) -> Tensor:
         """Which entities facts of training name, ``[entities]``; in training, some of them are forgotten.
 
-        These are edges; where the edges are taken out, or drawn, it is the questions with their answers that say so.
+        These are edges; where all edges are taken out, it is the questions with their answers that say so, and where
+        edges are drawn, the loader.
         """
-        joins, rows = self.numbering.joins, [int(graph[node].num_nodes) for node in self.numbering.entities]
+        joins, types = self.numbering.joins, self.numbering.entities
+        rows = [int(graph[node].num_nodes) for node in types]
         known = self.relations.new_zeros(sum(rows), dtype=torch.bool)
-        named = dict(zip(self.numbering.entities, known.split(rows), strict=True))  # the same memory
+        named = dict(zip(types, known.split(rows), strict=True))  # the same memory
         for edge in joins:
             for end, node in enumerate((edge[0], edge[2])):
                 named[node][graph[edge].edge_index[end]] = True
-        store = graph["query"] if "query" in graph.node_types else {}
-        drawn, whole = "candidates" in store, len(known) == sum(self.num_entities.values())
-        if drawn or (whole and "answer" in store and not any(graph[edge].edge_index.shape[1] for edge in joins)):
-            asked = (store["answer"] >= 0) & store.get("train_mask", True)
-            known[store["source"][asked]] = known[store["answer"][asked]] = True
+        if _is_drawn(graph):
+            known = torch.cat([graph[node].named for node in types])
+        elif "query" in graph.node_types and not any(graph[edge].edge_index.shape[1] for edge in joins):
+            store = graph["query"]
+            if len(known) == sum(self.num_entities.values()) and "answer" in store:  # numbers are those of the graph
+                asked = (store.answer >= 0) & store.get("train_mask", True)
+                known[store.source[asked]] = known[store.answer[asked]] = True
         if self.training and self.forget:
             known &= torch.rand(len(known), device=known.device) >= self.forget
         return known
+
+
+def _is_drawn(graph: HeteroData) -> bool:
+    """Whether a graph is what :class:`mmgraph.data.FactLoader` drew: its entities are some, numbered anew."""
+    return "query" in graph.node_types and "candidates" in graph["query"]
 
 
 def _check_numbers(what: str, numbers: Tensor, count: int) -> None:

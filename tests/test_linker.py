@@ -6,7 +6,7 @@ from torch import nn
 from torch_geometric.data import HeteroData
 
 from mmgraph.builders import KnowledgeGraph, align
-from mmgraph.data import Triples
+from mmgraph.data import FactLoader, Triples
 from mmgraph.encoders import Raw
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.fusion import Concat
@@ -311,3 +311,47 @@ def test_numbers_of_nothing_are_refused(known, odd):
     with pytest.raises(DataError, match="sources must be whole numbers, got torch.bool"):
         linker.answers(graph, torch.ones(12, dtype=torch.bool), zero)
     assert linker.answers(graph, zero[:0], zero[:0]).shape == (0, 12)
+
+
+@pytest.mark.parametrize("name", ["between", "within"])
+def test_facts_that_a_batch_asks_for_are_no_messages_in_training(known, name):
+    graph, schema = known
+    relations = [edge for edge in schema.edges if edge[1] != "of"]
+    torch.manual_seed(0)
+    graph["entity"].x = torch.randn(12, 4)
+    nodes = {**schema.nodes, "entity": NodeSpec(channels=4)}
+    payloads = {"encoder": Raw(["entity"]), "fusion": Concat({"entity": 4, LEARNED: 4}, 4)}
+    options = {name: Mean(4, 4, relations=relations), **(payloads if name == "within" else {})}
+    schema = schema.model_copy(update={"nodes": nodes})
+    linker = Linker(schema=schema, scorer=DistMult(4), hide_asked=True, **options)
+    batch, less, numbering = graph.clone(), graph.clone(), linker.numbering
+    rows = graph["query"].train_mask.nonzero()[::5, 0]
+    asked = {
+        tuple(row)
+        for row in torch.stack([graph["query"][f][rows] for f in ("source", "relation", "answer")], 1).tolist()
+    }
+    asked |= {(answer, (relation + 3) % 6, source) for source, relation, answer in asked}
+    batch["query"].answer = torch.full_like(batch["query"].answer, -1)
+    batch["query"].answer[rows] = graph["query"].answer[rows]
+    for edge in relations:
+        pairs = graph[edge].edge_index.T.tolist()
+        kept = [pair for pair in pairs if (pair[0], numbering.number(edge[1]), pair[1]) not in asked]
+        less[edge].edge_index = torch.tensor(kept, dtype=torch.long).reshape(-1, 2).T
+    assert sum(less[edge].num_edges for edge in relations) == sum(graph[edge].num_edges for edge in relations) - len(
+        asked
+    )
+    linker.eval()
+    assert torch.equal(linker.states(batch).entities, linker.states(graph).entities)
+    expected, whole = linker.states(less).entities, linker.states(graph).entities
+    linker.train()
+    torch.testing.assert_close(linker.states(batch).entities, expected)
+    assert not torch.allclose(expected, whole)
+    with pytest.raises(DataError, match=r"hide_asked must leave some facts for messages, but all \d+ edges are asked"):
+        linker.states(graph)
+
+
+def test_a_linker_without_layers_reads_a_drawn_batch_by_its_numbers(known):
+    graph, schema = known
+    linker = Linker(schema=schema, scorer=DistMult(4))
+    for batch in FactLoader(graph, schema, fan_out=[1], candidates=0, batch_size=1):
+        assert torch.equal(linker.states(batch).entities, linker.entities[batch["entity"].n_id])

@@ -27,9 +27,11 @@ class FactLoader(Loader):
     the sampler draws around these. ``query.candidates`` says which entities of the batch the answers are sought among:
     all but those that were only drawn as neighbours, whose own neighbours are not there. ``source``, ``answer`` and
     ``candidates`` are numbers of the batch; ``n_id`` on each node type says which rows of the graph they were, and by
-    it :class:`mmgraph.Linker` finds their vectors.
+    it :class:`mmgraph.Linker` finds their vectors. ``named`` on the types of entities says which of them some fact of
+    training names, be it in the batch or not. Payloads come with their entities, and what is joined to these.
 
     The facts that are asked for are taken out of the edges. Otherwise a model would read its answer off them.
+    :class:`mmgraph.FitConfig` makes it: ``FitConfig(batch_size=512, fan_out=(10, 5))``.
 
     Args:
         graph: The view of training; its questions are the node type ``query``.
@@ -41,6 +43,7 @@ class FactLoader(Loader):
         seed: Of the order and of all draws.
         rank: Which part of each step is read here, below ``world``.
         world: Number of processes that share the questions.
+        idle: Let the batch of some ranks in the last step ask nothing, see :class:`Loader`.
         prefetch: Batches that are made ahead, see :class:`Loader`.
 
     Raises:
@@ -67,6 +70,7 @@ class FactLoader(Loader):
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
+        idle: bool = False,
         prefetch: int = 2,
     ) -> None:
         if candidates < 0:
@@ -86,6 +90,7 @@ class FactLoader(Loader):
             seed=seed,
             rank=rank,
             world=world,
+            idle=idle,
             prefetch=prefetch,
             transform=around,
         )
@@ -122,10 +127,16 @@ class _Around:
         self._ends = np.cumsum(counts)
         self._numbers = {edge: numbering.number(edge[1]) for edge in numbering.joins}
         self._half = len(numbering.relations)
+        named = torch.zeros(int(self._ends[-1]), dtype=torch.bool)
+        asked = groups.rows(np.arange(len(groups)))
+        named[self._query.source[asked]] = named[self._query.answer[asked]] = True
+        self._named = dict(zip(self._types, named.split(counts), strict=True))
         rest = graph.node_type_subgraph([node for node in graph.node_types if node != "query"])
-        followed = {edge: list(fan_out) for edge in self._numbers}
-        paths = {edge: [-1] * (len(fan_out) + 1) for edge in rest.edge_types if edge[1] == "of"}
-        self._sampler = NeighbourSampler(rest, {**{e: [*n, 0] for e, n in followed.items()}, **paths})
+        others = [edge for edge in rest.edge_types if edge not in self._numbers]  # payloads, and what joins them
+        deep = max((len(path) for node in self._types for path in schema.paths_to(node).values()), default=0)
+        further = deep + any(edge[1] != "of" for edge in others)
+        facts = {edge: [*fan_out, *[0] * further] for edge in self._numbers}
+        self._sampler = NeighbourSampler(rest, facts | {edge: [-1] * (len(fan_out) + further) for edge in others})
 
     def __call__(self, numbers: np.ndarray, generator: torch.Generator) -> HeteroData:
         rows = self._groups.rows(numbers)
@@ -142,6 +153,8 @@ class _Around:
         for number in range(len(self._types)):
             mine = kind == number
             place[mine] = starts[number] + np.arange(mine.sum())  # seeds stand first, in their order
+        for node, named in self._named.items():
+            batch[node].named = named[batch[node].n_id]
         for one in batch.stores:
             for name in ("num_sampled_nodes", "num_sampled_edges", "e_id"):
                 one.pop(name, None)

@@ -56,7 +56,8 @@ class Links(Objective):
     - ``binary``, *K-vs-all* (Dettmers et al. 2018, arXiv:1707.01476), a mean over questions and entities:
       :math:`-[y \log\sigma(s) + (1 - y) \log(1 - \sigma(s))]`, y smoothed towards :math:`1 / |E|`.
 
-    With ``negatives``, so many entities a fact, drawn uniformly (or among those that answer the relation elsewhere):
+    With ``negatives``, so many entities a fact, drawn uniformly (in such a batch, of its candidates; or among those
+    that answer the relation elsewhere):
 
     - ``cross_entropy``: the softmax is over the answer and its negatives.
     - ``binary``: :math:`-\log\sigma(s^+) - \sum_j \log\sigma(-s_j)`, divided by how many they are (Trouillon et al.
@@ -78,7 +79,8 @@ class Links(Objective):
         temperature: :math:`\alpha` of ``self_adversarial``.
 
     Raises:
-        ConfigError: An option out of its range, or one that another excludes.
+        ConfigError: An option out of its range, or one that another excludes; or, when called, ``typed`` negatives of a
+            batch that has not all facts.
 
     Example:
         >>> import mmgraph as mg
@@ -197,6 +199,10 @@ class Links(Objective):
         """Entities beside the answers, and which of them count."""
         assert self.negatives is not None
         shape, device = (len(facts.answer), self.negatives), facts.answer.device
+        if (candidates := graph["query"].get("candidates")) is not None:
+            return self._draw_among(
+                links, graph, facts, candidates[torch.randint(len(candidates), shape, device=device)]
+            )
         if not self.typed and not self.filtered:
             return Drawn(torch.randint(links.numbering.count(graph), shape, device=device), torch.ones(shape))
         known = self._facts_of(links, graph)
@@ -206,6 +212,18 @@ class Links(Objective):
             found = torch.randint(known.num_entities, shape, device=device)
         if not self.filtered:
             return Drawn(found, torch.ones(shape, device=device))
+        return Drawn(found, (~known.holds(facts.source[:, None], facts.relation[:, None], found)).float())
+
+    def _draw_among(self, links: _Links, graph: HeteroData, facts: Facts, found: Tensor) -> Drawn:
+        """Which of some candidates of a drawn batch count; it has all facts that answer its questions."""
+        if self.typed:
+            raise ConfigError("typed negatives need the facts of the whole graph; leave fan_out, or typed, out")
+        if not self.filtered:
+            return Drawn(found, torch.ones(found.shape, device=found.device))
+        half = len(links.numbering.relations)
+        turned = facts.relation >= half
+        heads, tails = facts.source.where(~turned, facts.answer), facts.answer.where(~turned, facts.source)
+        known = Known(torch.stack([heads, facts.relation % half, tails], dim=1), half, links.numbering.count(graph))
         return Drawn(found, (~known.holds(facts.source[:, None], facts.relation[:, None], found)).float())
 
     def _facts_of(self, links: _Links, graph: HeteroData) -> Known:

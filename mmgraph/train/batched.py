@@ -1,8 +1,9 @@
 """Minibatches of one large graph: seeds, and around them all that a model's rounds of messages read.
 
-Neighbourhoods are whole, never drawn: what a model says of the seeds of a batch is what it says of them in the whole
+Neighbourhoods are whole: what a model says of the seeds of a batch is what it says of them in the whole
 graph, as long as ``hops`` is at least its rounds of messages. (One layer reads further than any neighbourhood:
 :class:`~mmgraph.layers.GCN` between *two* node types divides by how many edges leave a node.)
+Around questions about a knowledge graph they may be drawn (``fan_out``) while a model is trained; asked, it reads all.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mmgraph.data import NeighbourLoader, NeighbourSampler, NodeSeeds
+from mmgraph.data import FactLoader, NeighbourLoader, NeighbourSampler, NodeSeeds
 from mmgraph.data.row_loader import RowLoader
 from mmgraph.decoders import Heads, Translation
 from mmgraph.errors import ConfigError
 from mmgraph.layers import Layer, Stack
+from mmgraph.linker import Linker
 from mmgraph.model import Model
 from mmgraph.schema import TargetSpec
-from mmgraph.tasks import Generation, Part, Task
+from mmgraph.tasks import Generation, LinkPrediction, Part, Task
 from mmgraph.train.processes import ALONE, Place
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def dealt(task: Task) -> bool:
 
 def training_batches(
     task: Task, view: HeteroData, config: FitConfig, *, labelled: bool = True, place: Place = ALONE
-) -> NeighbourLoader | RowLoader:
+) -> NeighbourLoader | RowLoader | FactLoader:
     """The rows of a training view in batches, in another order each epoch.
 
     Args:
@@ -69,6 +71,16 @@ def training_batches(
         seeds = known(view[target.node][target.attribute])
     else:
         seeds = view[task.node].train_mask
+    if config.fan_out is not None:
+        return FactLoader(
+            view,
+            task.schema,
+            fan_out=config.fan_out,
+            candidates=config.candidates,
+            shuffle=True,
+            seed=config.seed,
+            **_part(config, place),
+        )
     if alone(task):
         store = view[task.node]
         groups = store.source * (int(store.relation.max()) + 1) + store.relation if "relation" in store else None
@@ -131,6 +143,27 @@ def check_batched(model: nn.Module, view: HeteroData, config: FitConfig) -> None
         raise ConfigError(
             f"hops must be at least {needed}, the rounds of messages of the model, got {config.hops}; "
             "with fewer, a batch would lack nodes that the model reads"
+        )
+
+
+def check_drawn(model: nn.Module, task: Task, config: FitConfig) -> None:
+    """Checks that neighbours can be drawn, as many hops as a model passes messages.
+
+    Raises:
+        ConfigError: ``fan_out`` for a task that is not about facts, or of fewer hops than the model's rounds over them.
+    """
+    if config.fan_out is None:
+        return
+    if not (alone(task) and isinstance(task, LinkPrediction)):
+        raise ConfigError(
+            f"fan_out draws what is around questions about a knowledge graph, LinkPrediction, got "
+            f"{type(task).__name__}; leave it out: batches of nodes have all their neighbours within hops"
+        )
+    needed = rounds(model.between if isinstance(model, Linker) else model)
+    if len(config.fan_out) < needed:
+        raise ConfigError(
+            f"fan_out must have at least {needed} hops, the rounds of messages of the model, got {config.fan_out}; "
+            "with fewer, messages from further away would be lost"
         )
 
 

@@ -22,7 +22,7 @@ from mmgraph.objectives import Objective
 from mmgraph.tasks import Part, Task
 from mmgraph.tasks.metrics import higher_is_better
 from mmgraph.train.balance import Balance, starved
-from mmgraph.train.batched import alone, check_batched, dealt, part_batches, predict, training_batches
+from mmgraph.train.batched import alone, check_batched, check_drawn, dealt, part_batches, predict, training_batches
 from mmgraph.train.module import OPTIMIZERS, AtomicCheckpointIO, Best, Module
 from mmgraph.train.processes import ALONE, Place, check_shared, devices, join, watched
 from mmgraph.train.threads import limited
@@ -67,6 +67,11 @@ class FitConfig:
             questions are about. ``batch_size`` then counts its nodes, and each comes with all its labelled nodes, so
             that what they share is encoded once an epoch and not once for each of them.
         hops: In batches: the rounds of messages of the model (with fewer, it would not see all it reads).
+        fan_out: In batches of questions about a knowledge graph: neighbours that are drawn around each entity, along
+            each type of edges, hop by hop, e.g. ``(10, 5)`` (-1 takes all); at least as many hops as the model has
+            rounds of messages over facts. A batch then is a small graph without the facts that it asks for, see
+            :class:`mmgraph.data.FactLoader`. ``None`` trains beside the whole graph; so answers every model.
+        candidates: With ``fan_out``: entities drawn for each batch, besides its own, that answers are sought among.
         balance: Measure how much each modality learns, see :class:`~mmgraph.train.balance.Balance`, and warn if one
             may starve the others; above 0 it is the strength by which the one that leads is slowed down (Peng et al.
             2022, arXiv:2203.15332: α, there 0.1 to 1). ``None`` does neither.
@@ -97,18 +102,26 @@ class FitConfig:
     batch_size: int | None = None
     batch_by: str | None = None
     hops: int = 0
+    fan_out: tuple[int, ...] | None = None
+    candidates: int = 256
     balance: float | None = None
     seed: int = 0
     timeout_s: float = 300.0
     threads: int | None = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "checkpoint_every", "batch_size", "hops", "threads"):
-            value, least = getattr(self, name), 0 if name == "hops" else 1
+        for name in ("epochs", "patience", "checkpoint_every", "batch_size", "hops", "candidates", "threads"):
+            value, least = getattr(self, name), 0 if name in ("hops", "candidates") else 1
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}, got {value}")
         if self.batch_by is not None and self.batch_size is None:
             raise ConfigError(f"batch_by needs a batch_size, got batch_by={self.batch_by!r} without one")
+        if self.fan_out is not None:
+            object.__setattr__(self, "fan_out", tuple(self.fan_out))
+            if self.batch_size is None:
+                raise ConfigError(f"fan_out needs a batch_size, got fan_out={self.fan_out} without one")
+            if not self.fan_out or any(number < 1 and number != -1 for number in self.fan_out):
+                raise ConfigError(f"fan_out must be counts of at least 1, or -1 for all, a hop, got {self.fan_out}")
         if self.optimizer not in OPTIMIZERS:
             raise ConfigError(f"optimizer must be one of {list(OPTIMIZERS)}, got {self.optimizer!r}")
         if self.keep not in ("best", "last"):
@@ -196,9 +209,10 @@ def fit(
 
     Raises:
         ArtifactError: The checkpoint in the folder is damaged, or of another model.
-        ConfigError: Batches of a task that is not about nodes, or fewer ``hops`` than the model's rounds of messages;
-            in several processes, nothing that they can share: no batches, a ``batch_size`` that is no multiple of their
-            number, or an objective that each would learn from in its own way.
+        ConfigError: Batches of a task that is not about nodes, or fewer ``hops`` (or hops of ``fan_out``) than the
+            model's rounds of messages; ``fan_out`` for a task that is not about facts; in several processes, nothing
+            that they can share: no batches, a ``batch_size`` that is no multiple of their number, or an objective that
+            each would learn from in its own way.
         ProcessError: Another process has ended, or did not answer in time.
 
     Example:
@@ -258,6 +272,7 @@ def _loaders(
     model: nn.Module, objective: Objective, task: Task, graph: HeteroData, config: FitConfig, place: Place
 ) -> tuple[DataLoader | Loader, DataLoader | Loader]:
     """What training and validation read: the whole view at once, or batches of it."""
+    check_drawn(model, task, config)
     train, val = task.view(graph, "train"), task.view(graph, "val")
     if config.batch_size is None:
         return _one(train), _one(val)

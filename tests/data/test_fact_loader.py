@@ -8,7 +8,7 @@ from mmgraph.errors import ConfigError, DataError
 from mmgraph.layers import Mean
 from mmgraph.linker import Linker
 from mmgraph.objectives import Links
-from mmgraph.schema import view
+from mmgraph.schema import EdgeSpec, NodeSpec, view
 from mmgraph.schema.facts import Numbering
 from mmgraph.scorers import DistMult
 from mmgraph.testing import fake_graph, fake_knowledge
@@ -122,3 +122,44 @@ def test_errors_name_the_value(known):
     graph["query"].answer = torch.full_like(graph["query"].answer, -1)
     with pytest.raises(DataError, match="at least 1 question with a known answer, got none"):
         FactLoader(graph, schema, fan_out=[1], batch_size=1)
+
+
+def test_who_is_named_is_so_by_any_fact_of_training(known):
+    graph, schema = known
+    store = graph["query"]
+    rows = store.answer >= 0
+    names = set(torch.cat([store.source[rows], store.answer[rows]]).tolist())
+    for batch in FactLoader(graph, schema, fan_out=[1], candidates=40, batch_size=5):
+        n_id = batch["entity"].n_id.tolist()
+        assert batch["entity"].named.tolist() == [row in names for row in n_id]
+
+
+def test_payloads_of_payloads_and_what_joins_them_come_along(known):
+    graph, schema = known
+    graph["part"].x = torch.randn(90, 3)
+    texts = graph["text"].num_nodes
+    graph["part", "of", "text"].edge_index = torch.stack([torch.arange(90), torch.arange(90) % texts])
+    graph["part", "next", "part"].edge_index = torch.stack([torch.arange(90 - texts), torch.arange(texts, 90)])
+    edges = dict.fromkeys([("part", "of", "text"), ("part", "next", "part")], EdgeSpec())
+    nodes = {**schema.nodes, "part": NodeSpec(channels=3)}
+    schema = schema.model_copy(update={"nodes": nodes, "edges": {**schema.edges, **edges}})
+    owner = graph["text", "of", "entity"].edge_index[1]
+    for batch in FactLoader(graph, schema, fan_out=[1], candidates=2, batch_size=2):
+        here = batch["entity"].n_id.tolist()
+        expected = [part for part in range(90) if int(owner[part % texts]) in here]
+        assert sorted(batch["part"].n_id.tolist()) == expected
+        assert batch["part", "next", "part"].num_edges == sum(part >= texts for part in expected)
+
+
+def test_a_rank_may_have_nothing_to_ask(known):
+    graph, schema = known
+    store = graph["query"]
+    questions = (store.source * 6 + store.relation)[store.answer >= 0].unique()
+    odd = questions[: len(questions) - (len(questions) + 1) % 2]
+    store.answer = torch.where(torch.isin(store.source * 6 + store.relation, odd), store.answer, -1)
+    options = {"fan_out": [2], "candidates": 3, "batch_size": len(odd) // 2, "world": 2, "idle": True}
+    first, second = (list(FactLoader(graph, schema, rank=rank, **options)) for rank in (0, 1))
+    assert len(first) == len(second) == 2
+    assert first[-1]["query"].num_nodes > second[-1]["query"].num_nodes == 0
+    linker = Linker(schema=schema, scorer=DistMult(4), between=Mean(4, 4, relations=relations_of(schema)))
+    assert Links()(linker, second[-1])["total"].item() == 0.0

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mmgraph.data import FactLoader
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.functional.facts import Facts
+from mmgraph.layers import Mean
 from mmgraph.linker import Linker
 from mmgraph.objectives import Links
 from mmgraph.objectives.links import Drawn
@@ -186,3 +188,23 @@ def test_a_model_or_a_graph_that_does_not_fit_is_refused(given):
     _, schema = fake_knowledge()
     with pytest.raises(DataError, match=r"must have questions, nodes of type 'query', got types \['subject'"):
         Links()(Linker(schema=schema, scorer=DistMult(4)), graph)
+
+
+@pytest.mark.parametrize("loss", ["binary", "margin"])
+def test_negatives_of_a_drawn_batch_are_its_candidates_and_no_answers(loss):
+    graph, schema = fake_knowledge(40, facts=150)
+    relations = [edge for edge in schema.edges if edge[1] != "of"]
+    linker = Linker(schema=schema, scorer=DistMult(4), between=Mean(4, 4, relations=relations))
+    objective = Links(loss, negatives=30)
+    for batch in FactLoader(graph, schema, fan_out=[2], candidates=6, batch_size=8):
+        store = batch["query"]
+        facts = Facts(store.source, store.relation, store.answer)
+        drawn = objective._draw(linker, batch, facts)
+        known = set(zip(*(column.tolist() for column in facts), strict=True))
+        assert set(drawn.entities.flatten().tolist()) <= set(store.candidates.tolist())
+        for row, (s, r) in enumerate(zip(store.source.tolist(), store.relation.tolist(), strict=True)):
+            counts = [(s, r, entity) not in known for entity in drawn.entities[row].tolist()]
+            assert counts == drawn.counts[row].bool().tolist()
+        assert objective(linker, batch)["total"].isfinite()
+    with pytest.raises(ConfigError, match="typed negatives need the facts of the whole graph; leave fan_out, or typed"):
+        Links(loss, negatives=2, typed=True)(linker, batch)

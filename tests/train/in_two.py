@@ -186,7 +186,7 @@ def rare():
     return graph, schema
 
 
-def fits(folder=None, names=("supervised", "contrast", "facts", "rare", "drawn")):
+def fits(folder=None, names=("supervised", "contrast", "facts", "rare", "sampled", "drawn")):
     """Name → history, best weights and scores on test of some fits."""
     found = {}
     for name in names:
@@ -216,6 +216,12 @@ def fits(folder=None, names=("supervised", "contrast", "facts", "rare", "drawn")
                 objectives.Links(),
             )
             options |= {"monitor": "mrr", "batch_size": 16}
+        elif name == "sampled":
+            graph, schema = fake_knowledge(40, facts=90)
+            between = Mean(4, 4, relations=[edge for edge in schema.edges if edge[1] != "of"])
+            task, objective = LinkPrediction(schema), objectives.Links()
+            model = mg.Linker(schema=schema, scorer=DistMult(4), between=between)
+            options |= {"monitor": "mrr", "batch_size": 16, "fan_out": (2,), "candidates": 8}
         elif name == "rare":
             graph, schema = rare()
             task = mg.NodeClassification(schema)

@@ -15,15 +15,18 @@ from torch_geometric.data import HeteroData
 
 import mmgraph as mg
 from mmgraph.data import ModalityDropout
-from mmgraph.encoders import Table
+from mmgraph.encoders import Raw, Table
 from mmgraph.errors import ConfigError, DataError
 from mmgraph.fusion import Concat
 from mmgraph.layers import GCN, Gated, Layer, Mean, Smooth, Stack
-from mmgraph.objectives import Supervised
+from mmgraph.linker import LEARNED, Linker
+from mmgraph.objectives import Links, Supervised
 from mmgraph.schema import Schema, TargetSpec
-from mmgraph.tasks import NodeClassification, Task
-from mmgraph.testing import check_no_leak, fake_graph
-from mmgraph.train.batched import check_batched, part_batches, predict, rounds, target_of, training_batches
+from mmgraph.scorers import DistMult
+from mmgraph.tasks import LinkPrediction, NodeClassification, Task
+from mmgraph.testing import check_no_leak, fake_graph, fake_knowledge
+from mmgraph.train import Place
+from mmgraph.train.batched import check_batched, check_drawn, part_batches, predict, rounds, target_of, training_batches
 from mmgraph.train.fit import CHECKPOINT
 from mmgraph.train.module import AtomicCheckpointIO, Module
 
@@ -468,6 +471,10 @@ def test_no_label_to_learn_from_is_named() -> None:
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"hops": -1}, "hops must be at least 0, got -1"),
         ({"optimizer": "sgd"}, r"optimizer must be one of \['adam', 'adamw', 'adagrad'\], got 'sgd'"),
+        ({"candidates": -1}, "candidates must be at least 0, got -1"),
+        ({"fan_out": (3,)}, r"fan_out needs a batch_size, got fan_out=\(3,\) without one"),
+        ({"fan_out": (), "batch_size": 4}, r"counts of at least 1, or -1 for all, a hop, got \(\)"),
+        ({"fan_out": [2, 0], "batch_size": 4}, r"counts of at least 1, or -1 for all, a hop, got \(2, 0\)"),
         ({"keep": "first"}, "keep must be 'best' or 'last', got 'first'"),
         ({"schedule": "linear"}, "schedule must be 'constant', 'cosine' or 'one_cycle', got 'linear'"),
     ],
@@ -555,3 +562,94 @@ def test_a_type_that_is_not_joined_to_the_labelled_nodes_is_refused(by) -> None:
 def test_batch_by_needs_a_batch_size() -> None:
     with pytest.raises(ConfigError, match="batch_by needs a batch_size, got batch_by='picture'"):
         mg.FitConfig(batch_by="picture")
+
+
+def facts(*, depth=1, width=4, **options):
+    """A knowledge graph, and a linker whose entities hear from those that facts join them with."""
+    graph, schema = fake_knowledge(60, facts=240)
+    relations = [edge for edge in schema.edges if edge[1] != "of"]
+    torch.manual_seed(0)
+    layers = [Mean(width, width, relations=relations) for _ in range(depth)]
+    scorer = DistMult(width)
+    return LinkPrediction(schema), graph, Linker(schema=schema, scorer=scorer, between=Stack(*layers), **options)
+
+
+def carried():
+    return {"encoder": Raw(["text"]), "fusion": Concat({"text": 5, LEARNED: 4}, 4)}
+
+
+@pytest.mark.parametrize("options", [dict, carried])
+@pytest.mark.parametrize("objective", [Links(), Links("binary"), Links(penalty=0.1)])
+def test_with_all_neighbours_and_entities_a_step_is_that_beside_the_whole_graph(options, objective) -> None:
+    task, graph, linker = facts(hide_asked=True, depth=2, **options())
+    view, config = task.view(graph, "train"), mg.FitConfig(batch_size=16)
+    drawn = training_batches(task, view, replace(config, fan_out=(-1, -1), candidates=4000), labelled=False)
+    whole = training_batches(task, view, config, labelled=False)
+    assert len(drawn) == len(whole) > 4
+    for one, other in zip(drawn, whole, strict=True):
+        assert int(one["query"].train_mask.sum()) == int(other["query"].train_mask.sum())
+        losses = [objective(linker, batch)["total"] for batch in (one, other)]
+        torch.testing.assert_close(*losses)
+        for mine, its in zip(*(torch.autograd.grad(loss, list(linker.parameters())) for loss in losses), strict=True):
+            torch.testing.assert_close(mine, its)
+
+
+def test_training_on_drawn_neighbours_learns_and_is_as_its_seed(monkeypatch) -> None:
+    options = {"epochs": 15, "batch_size": 32, "patience": None, "monitor": "mrr", "weight_decay": 0.0}
+    config = mg.FitConfig(fan_out=(3,), candidates=20, learning_rate=0.03, **options)
+    drawn, states = [], Linker.states
+
+    def seen(self, batch):
+        if self.training:
+            drawn.append("candidates" in batch["query"] and batch["entity"].num_nodes <= 60)
+        return states(self, batch)
+
+    def train(seed):
+        task, graph, linker = facts(width=32)
+        return mg.fit(linker, Links(), task, graph, replace(config, seed=seed)).history
+
+    monkeypatch.setattr(Linker, "states", seen)
+    history = train(0)
+    assert history[-1]["train_total"] < 0.9 * history[0]["train_total"]
+    assert drawn
+    assert all(drawn)
+    assert train(0) == history != train(1)
+
+
+def test_a_fit_on_drawn_neighbours_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    options = {"batch_size": 32, "patience": None, "monitor": "mrr", "fan_out": (2,), "candidates": 8, "keep": "last"}
+    task, graph, linker = facts(**carried(), forget=0.3)
+    config = mg.FitConfig(epochs=4, checkpoint_every=2, **options)
+    expected = mg.fit(linker, Links(), task, graph, config).model.state_dict()
+    for epochs in (2, 4):
+        fitted = mg.fit(
+            facts(**carried(), forget=0.3)[2], Links(), task, graph, replace(config, epochs=epochs), folder=tmp_path
+        )
+    assert len(fitted.history) == 4
+    assert all(torch.equal(weight, fitted.model.state_dict()[name]) for name, weight in expected.items())
+
+
+def test_two_processes_share_the_questions_that_neighbours_are_drawn_for() -> None:
+    task, graph, linker = facts()
+    view, config = task.view(graph, "train"), mg.FitConfig(batch_size=34, fan_out=(2,), candidates=4)
+    steps = [
+        list(training_batches(task, view, config, place=Place(rank, 2, rank, 2), labelled=False)) for rank in (0, 1)
+    ]
+    assert len(steps[0]) == len(steps[1])
+    found = sum(int(batch["query"].train_mask.sum()) for own in steps for batch in own)
+    assert found == int(view["query"].train_mask.sum())
+    for own in steps:
+        for batch in own:
+            assert Links()(linker, batch)["total"].isfinite()
+
+
+def test_fewer_hops_drawn_than_rounds_are_refused_and_drawing_for_nodes() -> None:
+    task, graph, linker = facts(depth=2)
+    config = mg.FitConfig(epochs=1, batch_size=4, fan_out=(3,), monitor="mrr")
+    with pytest.raises(ConfigError, match=r"fan_out must have at least 2 hops, the rounds .* got \(3,\); with fewer"):
+        mg.fit(linker, Links(), task, graph, config)
+    check_drawn(linker, task, replace(config, fan_out=(3, 2)))
+    graph, schema, layers, _ = sample("star")
+    nodes = NodeClassification(schema)
+    with pytest.raises(ConfigError, match="fan_out draws what is around questions .* got NodeClassification"):
+        mg.fit(make(schema, layers), Supervised(nodes.target), nodes, graph, config)

@@ -93,7 +93,7 @@ def test_patience_ended_a_fit_in_all_processes_in_the_same_epoch(ranks):
         assert len(fitted["history"]) == fitted["best"] + 1 + 2 < 20
 
 
-@pytest.mark.parametrize("name", ["supervised", "contrast", "facts", "rare", "drawn"])
+@pytest.mark.parametrize("name", ["supervised", "contrast", "facts", "rare", "sampled", "drawn"])
 def test_all_processes_end_with_the_same_weights_and_history_to_the_bit(ranks, name):
     first, second = (two["fits"][name] for two in ranks)
     assert first["history"] == second["history"]
