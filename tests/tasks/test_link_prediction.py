@@ -1,11 +1,15 @@
 import copy
 import warnings
+import weakref
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import mmgraph as mg
 from mmgraph.builders import align
@@ -172,8 +176,47 @@ class Read:
         return torch.arange(self.shape[1], dtype=torch.float32).expand(stop - start, -1) * -1.0
 
 
-def test_forty_thousand_questions_of_a_hundred_thousand_entities_are_read_in_blocks(make_knowledge, monkeypatch):
-    """At a hundredth of the size, with a hundredth of the block: as many blocks."""
+class Peak(TorchDispatchMode):
+    """How many bytes of tensors that were made since are there at once, at most."""
+
+    def __init__(self):
+        super().__init__()
+        self.owners, self.now, self.peak = Counter(), 0, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                key, size = storage.data_ptr(), storage.nbytes()
+                self.now += size * (not self.owners[key])
+                self.owners[key] += 1
+                weakref.finalize(tensor, self.leave, key, size)
+        self.peak = max(self.peak, self.now)
+        return out
+
+    def leave(self, key, size):
+        self.owners[key] -= 1
+        self.now -= size * (not self.owners[key])
+
+
+def test_memory_does_not_grow_with_the_questions_of_a_hundred_thousand_entities(make_knowledge):
+    """At the size of the benchmark's blocks and entities: four times as many questions need no more at once."""
+    peaks, targets = [], torch.randn(100_000, 4)
+    for count in (50, 200):
+        facts = [(number % 7, 0, number) for number in range(count)]
+        graph, schema = make_knowledge({"train": facts[:1], "test": facts}, entities=100_000, relations=1)
+        sources = torch.randn(2 * count, 4)
+        scores = Scores(lambda rows, sources=sources: sources[rows] @ targets.T, 2 * count, 100_000)
+        with Peak() as peak:
+            LinkPrediction(schema).evaluate(scores, graph, metrics=["mrr"])
+        peaks.append(peak.peak)
+    block, every = 4 * BLOCK_ELEMENTS, 4 * scores.shape[0] * scores.shape[1]  # bytes
+    assert 0.9 * block < peaks[0] < 1.25 * block < every / 7
+    assert peaks[1] < 1.05 * peaks[0]
+
+
+def test_four_hundred_questions_are_read_in_blocks(make_knowledge, monkeypatch):
     monkeypatch.setattr(ranking, "BLOCK_ELEMENTS", BLOCK_ELEMENTS // 10_000)
     facts = [(number % 7, 0, number) for number in range(200)]
     graph, schema = make_knowledge({"train": facts[:1], "test": facts}, entities=1000, relations=1)
