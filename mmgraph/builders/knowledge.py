@@ -239,8 +239,8 @@ class KnowledgeGraph:
             strange = [name for name in triples.relation_names if name not in kinds]
             raise DataError(
                 f"Triples must name entities and relations of the graph, but {int((~known).sum())} of {len(triples)} "
-                f"do not: {len(entities)} unknown entities {entities[:NAMED]}, {len(strange)} relations "
-                f"{strange[:NAMED]}; fit the graph with them, or set them aside by unknown='aside'"
+                f"do not: {len(entities)} unknown entities {entities[:SHOWN]}, {len(strange)} relations "
+                f"{strange[:SHOWN]}; fit the graph with them, or set them aside by unknown='aside'"
             )
         return facts[known], known
 
