@@ -1,7 +1,7 @@
 """Carries out every recipe in full, and writes docs/results.json, docs/results.md and docs/picture.svg.
 
 Command: make results. Recipes that are finished are not run again: their runs are kept in runs/results.
-`python benchmarks/results.py park2019_cnn_fsdd` (a recipe, or the folder of one of its runs) runs some anew, and keeps what
+`python benchmarks/results.py park2019_cnn_fsdd` runs some anew (a recipe, or the folder of one run), and keeps what
 the pages say of the others.
 """
 

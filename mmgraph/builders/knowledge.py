@@ -197,8 +197,8 @@ class KnowledgeGraph:
         """The numbers of facts that are given by name, e.g. to ask a :class:`mmgraph.Linker` whether they hold.
 
         Args:
-            triples: Any facts, in the graph or not; a relation may be an inverse, ``^r``. (A relation that a mark made
-                the inverse of another has that name alone.)
+            triples: Any facts, in the graph or not; a relation may be an inverse, ``^r``, or one that a mark says to be
+                the inverse of another.
             unknown: What to do with facts whose entity or relation is not in the graph: raise, or set them aside.
 
         Returns:
@@ -220,22 +220,15 @@ class KnowledgeGraph:
             raise ConfigError(f"unknown must be 'aside' or 'error', got {unknown!r}")
         names = (*self.relations, *(f"{INVERSE}{name}" for name in self.relations))
         kinds = {name: number for number, name in enumerate(names)}
-        columns = [
-            numbers(column, index)
-            for column, index in (
-                (triples.heads, self.numbers),
-                (triples.relations, kinds),
-                (triples.tails, self.numbers),
-            )
-        ]
+        for name, other in read_marks(self.marks, [*self.relations, *self.marks], ()).inverses.items():
+            kinds |= {name: kinds[INVERSE + other], INVERSE + name: kinds[other]}
+        asked = ((triples.heads, self.numbers), (triples.relations, kinds), (triples.tails, self.numbers))
+        columns = [numbers(column, index) for column, index in asked]
         facts = torch.from_numpy(np.stack(columns, axis=1))  # [triples, 3]
         known = (facts >= 0).all(dim=1)
         if unknown == "error" and not known.all():
-            entities = [
-                name
-                for name in Triples(triples.heads, triples.relations, triples.tails).entities
-                if name not in self.numbers
-            ]
+            bare = Triples(triples.heads, triples.relations, triples.tails)  # literals name entities, too
+            entities = [name for name in bare.entities if name not in self.numbers]
             strange = [name for name in triples.relation_names if name not in kinds]
             raise DataError(
                 f"Triples must name entities and relations of the graph, but {int((~known).sum())} of {len(triples)} "

@@ -296,6 +296,15 @@ def test_named_facts_have_the_numbers_of_the_graph():
     assert [part.shape for part in knowledge.facts_of(triples([]))] == [(0, 3), (0,)]
 
 
+def test_named_facts_may_be_said_by_a_marked_inverse():
+    given = triples([("ann", "parent", "bob"), ("bob", "child", "ann"), ("bob", "parent", "cid")])
+    knowledge = mg.KnowledgeGraph.fit(given, marks={"child": Mark(inverse_of="parent")})
+    said = triples(
+        [("bob", "child", "ann"), ("bob", "^parent", "ann"), ("ann", "^child", "bob"), ("ann", "parent", "bob")]
+    )
+    assert knowledge.facts_of(said)[0].tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 1]]
+
+
 @given(train=SOME, asked=FACTS)
 def test_named_facts_are_those_that_the_graph_can_name(train, asked):
     knowledge = fit(train)
