@@ -27,7 +27,7 @@ from mmgraph import encoders, layers, questions
 DATA, METRIC = "expla_graphs", "accuracy"
 PUBLISHED = ({"source": "He et al. 2024, G-Retriever (recalled)", "metric": "accuracy", "value": 0.852},)
 EXPECT = {"accuracy": (0.855, 0.02)}
-CONTROLS = ("no_graph", "noise", "without:belief", "without:argument", "majority")
+CONTROLS = ("no_graph", "without:belief", "without:argument", "majority")
 TEXTS, NAMED, NUMBERS = ("belief", "argument"), ("belief", "argument", "name"), ("denial", "mention")
 OWNER = ("concept", "explains", "pair")
 
