@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+import mmgraph as mg
 from mmgraph.errors import DataError, SchemaError
+from mmgraph.objectives import Links
+from mmgraph.scorers import ComplEx
 from mmgraph.tasks import TripleClassification
 
 
@@ -123,3 +126,22 @@ def test_odd_scores_and_metrics_are_refused():
         TripleClassification.fit(*given)
     with pytest.raises(SchemaError, match=r"among \['accuracy', 'balanced_accuracy', 'f1'\], got \['auroc'\]"):
         TripleClassification({}, 0.0).evaluate(torch.ones(3), *given[1:], metrics=["auroc"])
+
+
+@pytest.mark.data
+def test_facts_that_people_found_false_are_told_from_true_ones(load_or_skip):
+    known = load_or_skip("codex_s")
+    negatives = mg.load_dataset("codex_s", give="negatives")
+    linker = mg.Linker(schema=known.schema, scorer=ComplEx(128, std=0.001))
+    config = mg.FitConfig(
+        epochs=3, optimizer="adagrad", learning_rate=0.1, weight_decay=0.0, patience=None, monitor="mrr", batch_size=256
+    )
+    torch.manual_seed(0)
+    mg.fit(linker, Links(penalty=0.01), mg.LinkPrediction(known.schema), known.graph, config)
+    found = {}
+    for part, wrong in negatives.items():
+        true, false = known.facts[part], known.facts_of(wrong)[0]
+        facts = torch.cat([true, false])
+        scores = linker.each(linker.states(known.graph), *facts.T)
+        found[part] = scores, facts, torch.arange(len(facts)) < len(true)
+    assert TripleClassification.fit(*found["val"]).evaluate(*found["test"])["accuracy"] > 0.78  # published .84
