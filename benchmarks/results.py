@@ -85,8 +85,6 @@ WANTED: Sequence[tuple[str, dict[str, Any]]] = (
     ("subgraph_search_cora", {}),
     ("grover2016_node2vec_cora", {}),
     ("wang2019_han_acm", {}),
-    ("wang2019_han_acm", {"labels": 40}),
-    ("wang2019_han_acm", {"labels": 60}),
     ("hu2020_hgt_acm", {}),
     ("wang2018_gcn_align_dbp15k", {}),
     ("pathquestion", {}),

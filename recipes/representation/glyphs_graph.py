@@ -6,8 +6,9 @@ characters are in no fact of training, and a fifth are the test. With ``--split 
 Source: Daza, Cochez and Groth 2021, Inductive entity representations from text via link prediction, arXiv:2010.03496;
 Xie et al. 2017, Image-embodied knowledge representation learning, arXiv:1609.07028.
 Command: mmgraph run glyphs_graph
-Cost: ten minutes on one core.
-Expected: filtered MRR .60; without names much less, by frequency alone .15.
+Cost: three quarters of an hour on one core, two to five minutes a fit.
+Expected: filtered MRR .46 over three splits; with the pictures of other characters .43, with their names .17, by
+frequency alone .09.
 Differs from the papers: pictures and names are there for the same entities, and the encoders are frozen. No download:
 all is made of what Python and matplotlib bring along.
 """
@@ -25,7 +26,7 @@ from mmgraph.tasks import LinkPrediction
 DATA, METRIC = "glyphs", "mrr"
 PAYLOADS = ("picture", "name")
 CONTROLS = ("frequency", *(f"shuffled:{name}" for name in PAYLOADS))
-EXPECT = {"mrr": (0.6, 0.03)}
+EXPECT = {"mrr": (0.46, 0.03)}
 CASES = ("decomposes_to", "lower", "upper")
 
 
